@@ -1,0 +1,204 @@
+//! The static configuration, resolved: what one YAML file says, with every default filled in.
+//!
+//! [`source::file`](crate::source) and `interceptor config` call [`Config::parse`]; everything else receives these
+//! plain values. Parsing never looks at the machine (no netns, cgroup or clock): the same text always gives the same
+//! result. Names are Kubernetes' where Kubernetes has one.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// One configuration file, resolved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// What the snapshot is built from.
+    pub topology: Topology,
+    /// Which requests go where.
+    pub routing: Routing,
+    /// Where the kernel hooks attach and how they fail open.
+    pub capture: Capture,
+    /// The data path's bounds and deadlines.
+    pub proxy: Proxy,
+    /// The admin socket, which the CLI talks to.
+    pub admin: Admin,
+    /// The Prometheus and health endpoint.
+    pub metrics: Metrics,
+    /// How many flow records are kept.
+    pub flows: Flows,
+}
+
+/// Spaces, services and workloads, as a source lists them (not yet checked against each other).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Topology {
+    /// All spaces, in the order of the source.
+    pub spaces: Vec<SpaceSpec>,
+    /// All services.
+    pub services: Vec<ServiceSpec>,
+    /// The workloads of this node that are captured.
+    pub workloads: Vec<WorkloadSpec>,
+}
+
+/// A space: a namespace in which a developer deploys copies of services.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpaceSpec {
+    /// Its name, which the route header carries.
+    pub name: String,
+    /// The space that it derives from; `None` makes it a root.
+    pub parent: Option<String>,
+}
+
+/// A service of one space.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceSpec {
+    /// Its name. Two services of one tree with the same name are copies of each other.
+    pub name: String,
+    /// The space (namespace) that it lives in.
+    pub space: String,
+    /// Its virtual addresses (ClusterIPs), of either family; empty for a headless service.
+    pub addresses: Vec<IpAddr>,
+    /// Its ports.
+    pub ports: Vec<PortSpec>,
+    /// The pods behind it.
+    pub endpoints: Vec<EndpointSpec>,
+}
+
+/// One port of a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PortSpec {
+    /// Its name; may be empty when the service has a single port.
+    pub name: String,
+    /// The port of the virtual addresses.
+    pub port: u16,
+    /// The port of the endpoints, unless an endpoint says otherwise.
+    pub target_port: u16,
+    /// The protocol that the service's owner declares (`http`, `tcp`, `kubernetes.io/h2c`, …).
+    pub app_protocol: Option<String>,
+}
+
+/// One pod (or address of a pod) behind a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointSpec {
+    /// The pod's address.
+    pub address: IpAddr,
+    /// Whether new connections may go there.
+    pub ready: bool,
+    /// The target ports that differ from the service's, as (port name, port).
+    pub ports: Vec<(String, u16)>,
+}
+
+/// A pod of this node that is captured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkloadSpec {
+    /// Its name, unique on this node.
+    pub name: String,
+    /// The space that it lives in; `None` for a workload outside all trees (an ingress controller).
+    pub space: Option<String>,
+    /// Its network namespace.
+    pub netns: NetnsRef,
+    /// Its own cgroup v2 directory; `None` when it lies below [`Capture::cgroup`].
+    pub cgroup: Option<PathBuf>,
+    /// Its addresses, of either family.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// How a workload's network namespace is found.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum NetnsRef {
+    /// A file to open (`/run/netns/x`, `/proc/123/ns/net`).
+    Path(PathBuf),
+    /// That of a process.
+    Pid(u32),
+}
+
+/// Which requests go where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Routing {
+    /// Header names that carry a space, the first that a request has wins; the first of the list is the one injected.
+    pub route_headers: Vec<String>,
+    /// Suffixes of `<space>.s.<root>.<service>.<suffix>` (rule R1), lower case, without dots at the ends.
+    pub ingress_suffixes: Vec<String>,
+    /// The space of a request that names none (rule R4).
+    pub default_space: DefaultSpace,
+    /// Where a request goes whose space is that of the original destination.
+    pub same_space: SameSpace,
+}
+
+/// The space of a request that names none (rule R4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DefaultSpace {
+    /// That of the calling workload.
+    Caller,
+    /// None: the original destination is kept.
+    None,
+}
+
+/// Where a request goes whose space is that of the original destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SameSpace {
+    /// To the original destination: kube-proxy or the CNI keeps balancing.
+    Original,
+    /// To a ready endpoint that the agent chooses per request.
+    Endpoint,
+}
+
+/// Where the kernel hooks attach and how they fail open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Capture {
+    /// The cgroup v2 directory above all workloads; `None` when every workload names its own.
+    pub cgroup: Option<PathBuf>,
+    /// The port of the outbound listener in every workload's network namespace.
+    pub outbound_port: u16,
+    /// How long the hooks trust an agent that does not show itself; afterwards traffic passes.
+    pub heartbeat_timeout: Duration,
+}
+
+/// The data path's bounds and deadlines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proxy {
+    /// Worker threads.
+    pub workers: usize,
+    /// For a connection to an upstream.
+    pub connect_timeout: Duration,
+    /// In all, for the first bytes of a connection to become recognisable; then it is opaque.
+    pub detect_timeout: Duration,
+    /// For the rest of a request head that has begun to arrive.
+    pub head_timeout: Duration,
+    /// How long an idle upstream connection is kept.
+    pub idle_timeout: Duration,
+    /// The largest request or response head, bytes.
+    pub max_head_bytes: usize,
+    /// How opaque bytes move.
+    pub splice: Splice,
+}
+
+/// How opaque bytes move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Splice {
+    /// The fastest that works here.
+    Auto,
+    /// splice(2) through a pipe.
+    Splice,
+    /// read and write.
+    Copy,
+}
+
+/// The admin socket, which the CLI talks to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admin {
+    /// Its path.
+    pub socket: PathBuf,
+}
+
+/// The Prometheus and health endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Metrics {
+    /// Where it listens, in the agent's network namespace; `None` turns it off.
+    pub address: Option<SocketAddr>,
+}
+
+/// How many flow records are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Flows {
+    /// Records in memory; older ones are dropped and counted.
+    pub capacity: usize,
+}
