@@ -1,6 +1,6 @@
 //! Size, alignment and absence of padding, asserted at compile time for the kernel's target and the agent's.
 //!
-//! A change here is a change of the ABI: raise [`ABI_VERSION`](crate::ABI_VERSION).
+//! The object is embedded in the agent, so both sides are always of one build; this guards the layout between targets.
 
 use core::mem::{align_of, offset_of, size_of};
 

@@ -27,7 +27,3 @@ mod record;
 
 pub use addr::{Address, Endpoint, NetPort};
 pub use record::{ClientKey, Control, Facts, FactsKey, Workload};
-
-/// Grows with every change of a map's or a type's layout. The object carries it in the global `ABI`; the agent refuses
-/// to load an object with another one.
-pub const ABI_VERSION: u32 = 1;

@@ -38,8 +38,6 @@ names! {
     CONTROL = "CONTROL";
     /// See the table of [`crate`].
     COUNTERS = "COUNTERS";
-    /// Global of the object: [`crate::ABI_VERSION`].
-    ABI = "ABI";
     /// Global that the agent sets: whether hooks log (`--ebpf-log`).
     DEBUG = "DEBUG";
     /// cgroup/connect4.

@@ -8,14 +8,10 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, SockHash},
 };
 use interceptor_common::{
-    ABI_VERSION, Address, ClientKey, Control, Endpoint, Facts, FactsKey, Workload,
+    Address, ClientKey, Control, Endpoint, Facts, FactsKey, Workload,
     counters::{self, Counter},
     names, policy,
 };
-
-/// Checked by the agent before it loads the object.
-#[unsafe(no_mangle)]
-static ABI: Global<u32> = Global::new(ABI_VERSION);
 
 /// Set by `--ebpf-log`; constant for the verifier, so that logging costs nothing when it is off.
 #[unsafe(no_mangle)]
