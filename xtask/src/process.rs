@@ -7,7 +7,7 @@ use std::env;
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -98,17 +98,21 @@ fn check(status: ExitStatus, command: &Command) -> Result<()> {
     Ok(())
 }
 
-/// The command as one would type it.
+/// The command as one would type it: cargo and the like are called by their whole path.
 fn line(command: &Command) -> String {
-    let words = [command.get_program()].into_iter().chain(command.get_args());
+    let program = Path::new(command.get_program());
+    let words = [program.file_name().unwrap_or_default()].into_iter().chain(command.get_args());
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
 
 fn log_path(workspace: &Workspace, command: &Command) -> Result<PathBuf> {
     let dir = workspace.target().join("xtask-logs");
     fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
-    let program = PathBuf::from(command.get_program());
-    let stem = program.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let stem = Path::new(command.get_program())
+        .file_stem()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
     let verb =
         command.get_args().map(|arg| arg.to_string_lossy()).find(|arg| !arg.starts_with('-'));
     let verb = verb.unwrap_or_default().replace('/', "_");
@@ -129,7 +133,10 @@ mod tests {
 
     #[test]
     fn a_command_is_shown_as_one_would_type_it() {
-        assert_eq!(line(Command::new("apt-get").args(["install", "-y"])), "apt-get install -y");
+        assert_eq!(
+            line(Command::new("/usr/bin/apt-get").args(["install", "-y"])),
+            "apt-get install -y"
+        );
     }
 
     #[test]
