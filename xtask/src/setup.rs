@@ -7,7 +7,7 @@ mod core_sources;
 mod packages;
 mod policy;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use self::apt::Apt;
 pub(crate) use self::apt::is_root;
@@ -43,6 +43,10 @@ pub(crate) fn ready(workspace: &Workspace, purpose: Purpose) -> Result<()> {
     let rustc = Rustc::current()?;
     let mut apt = Apt::new(workspace);
     apt.install(&packages::missing(purpose))?;
+    // An installed package proves nothing: its programs may be out of reach.
+    if let Some(package) = packages::missing(purpose).first() {
+        bail!("{} is installed, yet it is not found: is the PATH right?", package.name);
+    }
     bpf_linker::ensure(workspace, &rustc, &mut apt)?;
     core_sources::ensure(workspace, &rustc, &mut apt)
 }

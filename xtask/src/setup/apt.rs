@@ -1,5 +1,5 @@
-//! Debian packages through apt. `setup` calls it with what is missing; it never removes or upgrades a package and
-//! does nothing at all when nothing is missing. Where it may not install, it says what to install by hand.
+//! Debian packages through apt. `setup` calls it with what is missing; it never removes a package, upgrades
+//! none but for a dependency, and does nothing at all when nothing is missing. Where it may not install, it says what to install by hand.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -44,8 +44,10 @@ impl<'a> Apt<'a> {
         self.update()?;
         let _no_services = NoServices::begin()?;
         let mut install = Command::new("apt-get");
-        // --no-remove: what is needed here is never worth another package of this machine.
-        install.args(["install", "--yes", "--no-install-recommends", "--no-remove"]).args(&names);
+        // What is needed here is never worth removing or upgrading a package of this machine.
+        install
+            .args(["install", "--yes", "--no-install-recommends", "--no-remove", "--no-upgrade"])
+            .args(&names);
         install.env("DEBIAN_FRONTEND", "noninteractive");
         quietly(self.workspace, "installing Debian packages", &mut install)
     }
