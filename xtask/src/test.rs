@@ -47,7 +47,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
 }
 
 fn unit(workspace: &Workspace, args: &Args) -> Result<()> {
-    let mut cargo = workspace.cargo(&["test", "--workspace"]);
+    let mut cargo = workspace.cargo(&["test", "--workspace", "--no-fail-fast"]);
     shown("unit tests", with_selection(&mut cargo, args))
 }
 

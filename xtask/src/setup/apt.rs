@@ -1,5 +1,5 @@
-//! Debian packages through apt. `setup` calls it with what is missing; it never removes a package, upgrades
-//! none but for a dependency, and does nothing at all when nothing is missing. Where it may not install, it says what to install by hand.
+//! Debian packages through apt. `setup` calls it with what is missing; with nothing missing it does nothing. It never
+//! removes a package, and upgrades none but for a dependency. Where it may not install, it says what to do by hand.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
