@@ -84,8 +84,8 @@ impl WorkerHandle {
     }
 
     /// When the worker last showed that it lives, `CLOCK_MONOTONIC`, nanoseconds.
-    pub fn last_seen_ns(&self) -> u64 {
-        self.alive.load(Ordering::Relaxed)
+    pub fn last_seen_ns(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.alive)
     }
 }
 

@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use interceptor_common::{Control, Endpoint, NetPort};
+use interceptor_common::{Address, Endpoint, names};
 
 use super::attach::{Attached, attach};
 use super::{Destinations, inbound};
@@ -18,7 +18,7 @@ use crate::metrics::Metrics;
 use crate::snapshot::{Snapshot, Workload};
 use crate::status::{HookStatus, StatusBoard, WorkloadState};
 use crate::worker::WorkerHandle;
-use crate::{cgroup, sys};
+use crate::cgroup;
 
 /// What a controller is made of.
 pub struct ControllerParts {
@@ -40,7 +40,6 @@ pub struct ControllerParts {
 pub struct Controller {
     parts: ControllerParts,
     maps: CaptureMaps,
-    agent_cgroup: u64,
     cgroups: BTreeMap<PathBuf, CgroupLinks>,
     captured: HashSet<SocketAddr>,
     inbound: HashSet<SocketAddr>,
@@ -65,7 +64,6 @@ impl Controller {
         Ok(Self {
             parts,
             maps,
-            agent_cgroup: cgroup::own_id().unwrap_or_default(),
             cgroups: BTreeMap::new(),
             captured: HashSet::new(),
             inbound: HashSet::new(),
@@ -100,28 +98,9 @@ impl Controller {
         }
     }
 
-    /// Shows the hooks that the agent lives.
-    ///
-    /// # Errors
-    /// Where the kernel refuses.
-    pub fn beat(&mut self) -> Result<(), BpfError> {
-        let timeout = self.parts.settings.heartbeat_timeout.as_nanos();
-        self.maps.set_control(Control {
-            heartbeat_ns: sys::monotonic_ns(),
-            timeout_ns: u64::try_from(timeout).unwrap_or(u64::MAX),
-            agent_cgroup: self.agent_cgroup,
-            outbound_port: NetPort::from_host(self.parts.settings.outbound_port),
-            pad: [0; 3],
-        })
-    }
-
-    /// Lets all new traffic pass; what is under way goes on.
-    ///
-    /// # Errors
-    /// Where the kernel refuses.
-    pub fn stop(&mut self) -> Result<(), BpfError> {
+    /// Lets all new outbound connections pass; what is under way goes on.
+    pub fn stop(&mut self) {
         self.cgroups.clear();
-        self.maps.set_control(Control::default())
     }
 
     /// How many workloads are captured.
@@ -158,7 +137,7 @@ impl Controller {
 
     fn show_hooks(&self, state: HookStatus, detail: &str) {
         for (name, loaded) in self.parts.kernel.hooks() {
-            if *loaded == HookState::Loaded && *name != interceptor_common::names::SK_LOOKUP {
+            if *loaded == HookState::Loaded && *name != names::SK_LOOKUP {
                 self.parts.status.set_hook(name, state, detail.to_owned());
             }
         }
@@ -252,9 +231,9 @@ impl Controller {
                 parts.status.set_workload(&workload.name, WorkloadState::Failed, error);
             }
         }
-        if parts.kernel.hooks().get(interceptor_common::names::SK_LOOKUP) == Some(&HookState::Loaded) {
+        if parts.kernel.hooks().get(names::SK_LOOKUP) == Some(&HookState::Loaded) {
             let detail = format!("{} network namespaces", self.workloads.len());
-            parts.status.set_hook(interceptor_common::names::SK_LOOKUP, HookStatus::Attached, detail);
+            parts.status.set_hook(names::SK_LOOKUP, HookStatus::Attached, detail);
         }
     }
 
@@ -275,7 +254,7 @@ impl Controller {
         }
         let outbound_captured = !self.cgroups.is_empty();
         for ip in addresses.iter().filter(|_| outbound_captured) {
-            if !self.peers.contains(ip) && log(self.maps.peers.insert(interceptor_common::Address::from(*ip), 1), "adding a peer")
+            if !self.peers.contains(ip) && log(self.maps.peers.insert(Address::from(*ip), 1), "adding a peer")
             {
                 self.peers.insert(*ip);
             }
