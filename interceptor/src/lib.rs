@@ -1,2 +1,6 @@
 //! Placeholder.
 pub mod config;
+pub mod flow;
+pub mod query;
+pub mod route;
+pub mod snapshot;
