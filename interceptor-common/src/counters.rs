@@ -45,10 +45,12 @@ counters! {
     InboundNoListener = 13, "inbound", "no_listener";
     /// The kernel refused to hand the connection to the listener: fail-open.
     InboundAssignFailed = 14, "inbound", "assign_failed";
+    /// connect() of the agent itself, which must run outside the captured cgroup: a bug that the hook renders harmless.
+    OutboundSelf = 15, "outbound", "self_capture";
 }
 
 /// How many counters there are.
-pub const COUNT: u32 = 15;
+pub const COUNT: u32 = 16;
 
 #[cfg(test)]
 mod tests {

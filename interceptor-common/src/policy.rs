@@ -58,6 +58,8 @@ pub trait ConnectView {
     fn captured(&self, destination: &Endpoint) -> Option<u32>;
     /// Whether the socket's network namespace is that of a workload.
     fn is_workload(&self) -> bool;
+    /// Whether the caller is the agent itself.
+    fn is_agent(&self) -> bool;
     /// Whether the agent is [`alive`].
     fn agent_alive(&self) -> bool;
     /// Whether the socket is bound to a device.
@@ -85,6 +87,9 @@ pub fn connect(view: &impl ConnectView) -> Result<u32, Counter> {
     };
     if !view.is_workload() {
         return Err(Counter::OutboundNotWorkload);
+    }
+    if view.is_agent() {
+        return Err(Counter::OutboundSelf);
     }
     if !view.agent_alive() {
         return Err(Counter::OutboundAgentStale);
@@ -147,6 +152,7 @@ mod tests {
         protocol: u32,
         captured: Option<u32>,
         workload: bool,
+        agent: bool,
         alive: bool,
         device: bool,
         source: bool,
@@ -157,6 +163,7 @@ mod tests {
         protocol: TCP,
         captured: Some(0x1234),
         workload: true,
+        agent: false,
         alive: true,
         device: false,
         source: false,
@@ -176,6 +183,9 @@ mod tests {
         }
         fn is_workload(&self) -> bool {
             self.workload
+        }
+        fn is_agent(&self) -> bool {
+            self.agent
         }
         fn agent_alive(&self) -> bool {
             self.alive
@@ -203,6 +213,7 @@ mod tests {
             (Call { protocol: 262, ..GOOD }, Counter::OutboundNotTcp),
             (Call { captured: None, workload: false, ..GOOD }, Counter::OutboundNotCaptured),
             (Call { workload: false, ..GOOD }, Counter::OutboundNotWorkload),
+            (Call { agent: true, ..GOOD }, Counter::OutboundSelf),
             (Call { alive: false, ..GOOD }, Counter::OutboundAgentStale),
             (Call { device: true, ..GOOD }, Counter::OutboundBoundDevice),
             (Call { source: true, ..GOOD }, Counter::OutboundBoundSource),

@@ -40,6 +40,8 @@ pub struct Control {
     pub heartbeat_ns: u64,
     /// How old the heartbeat may be before all traffic passes, nanoseconds.
     pub timeout_ns: u64,
+    /// Identifier of the agent's own cgroup, whose connections are never redirected; 0 = not known.
+    pub agent_cgroup: u64,
     /// The outbound listener's port.
     pub outbound_port: NetPort,
     /// Explicit padding.

@@ -42,6 +42,10 @@ impl ConnectView for View<'_> {
         maps::workload(ctx::netns(self.ctx)).is_some()
     }
     #[inline(always)]
+    fn is_agent(&self) -> bool {
+        maps::control().is_some_and(|control| control.agent_cgroup != 0 && control.agent_cgroup == ctx::current_cgroup())
+    }
+    #[inline(always)]
     fn agent_alive(&self) -> bool {
         maps::agent_alive()
     }

@@ -8,7 +8,7 @@ use core::ptr::{addr_of, addr_of_mut, read_volatile, write_volatile};
 use aya_ebpf::{
     EbpfContext,
     bindings::{bpf_sk_lookup, bpf_sock, bpf_sock_addr},
-    helpers::{bpf_get_netns_cookie, bpf_probe_read_kernel},
+    helpers::{bpf_get_current_cgroup_id, bpf_get_netns_cookie, bpf_probe_read_kernel},
     programs::{SkLookupContext, SockAddrContext, SockOpsContext},
 };
 use interceptor_common::{Address, Endpoint, NetPort};
@@ -25,6 +25,13 @@ const IPV6ONLY: (usize, u8) = (19, 0x20);
 pub(crate) fn netns(ctx: &impl EbpfContext) -> u64 {
     // SAFETY: the helper takes the program's own context (sock_addr 5.7, sock_ops 5.15).
     unsafe { bpf_get_netns_cookie(ctx.as_ptr()) }
+}
+
+/// Identifier of the calling task's cgroup.
+#[inline(always)]
+pub(crate) fn current_cgroup() -> u64 {
+    // SAFETY: the helper takes no argument (cgroup programs 4.18).
+    unsafe { bpf_get_current_cgroup_id() }
 }
 
 /// The context of a sock_addr hook.
