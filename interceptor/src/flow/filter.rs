@@ -146,7 +146,8 @@ impl Filter {
     /// The query string that [`Filter::from_query`] reads back.
     pub fn to_query(&self) -> String {
         let mut query = String::new();
-        let mut push = |key, value: Option<&str>| value.into_iter().for_each(|value| query::push(&mut query, key, value));
+        let mut push =
+            |key, value: Option<&str>| value.into_iter().for_each(|value| query::push(&mut query, key, value));
         push("workload", self.workload.as_deref());
         push("space", self.space.as_deref());
         push("service", self.service.as_deref());

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::{
-    ConnectionRecord, KernelFacts, Protocol, ProtocolFrom, Record, RequestRecord, RouteHeader, TargetKind, TargetRecord,
-    Verdict,
+    ConnectionRecord, KernelFacts, Protocol, ProtocolFrom, Record, RequestRecord, RouteHeader, TargetKind,
+    TargetRecord, Verdict,
 };
 use crate::route::{Chain, Direction, Outcome, Reason, ServiceRef, SpaceFrom, Step};
 

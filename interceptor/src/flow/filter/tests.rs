@@ -49,7 +49,8 @@ fn a_request_that_went_elsewhere_is_found_by_both_services() {
 
 #[test]
 fn a_filter_survives_its_query_string() {
-    let query = "workload=a%20b&space=azureuser&service=serviceB.default&verdict=error&status=5xx&protocol=http1&kind=request";
+    let query =
+        "workload=a%20b&space=azureuser&service=serviceB.default&verdict=error&status=5xx&protocol=http1&kind=request";
     assert_eq!(Filter::from_query(query).unwrap().to_query(), query);
     assert_eq!(Filter::default().to_query(), "");
 }
@@ -60,7 +61,10 @@ fn what_cannot_be_meant_is_refused_with_what_there_is() {
         ("status=abc", "\"abc\" is no status; use a status (503) or a class (5xx)"),
         ("status=42", "\"42\" is no status; use a status (503) or a class (5xx)"),
         ("verdict=ok", "\"ok\" is no verdict; use forwarded, redirected, refused or error"),
-        ("colour=red", "there is no filter \"colour\"; there are workload, space, service, verdict, status, protocol, kind"),
+        (
+            "colour=red",
+            "there is no filter \"colour\"; there are workload, space, service, verdict, status, protocol, kind",
+        ),
         ("kind=%zz", "the query string is not valid: \"%zz\" is not percent-encoded UTF-8"),
     ] {
         assert_eq!(Filter::from_query(query).unwrap_err().to_string(), message, "{query}");
