@@ -1,2 +1,8 @@
 //! Placeholder.
 pub mod config;
+pub mod flow;
+pub mod metrics;
+pub mod query;
+pub mod route;
+pub mod snapshot;
+pub mod status;

@@ -193,7 +193,7 @@ fn endpoint(service: &Arc<Service>, port: &Port, query: &Query<'_>) -> Option<Ta
 
 fn keep(snapshot: &Snapshot, service: Option<&Arc<Service>>, named: &Named, reason: Reason) -> Decision {
     let mut decision = Decision::original(reason);
-    decision.service = service.map(ServiceRef::new);
+    decision.service = service.map(|service| ServiceRef::new(service));
     match named {
         Named::Space(space, from) => {
             decision.space = Some(Arc::clone(&snapshot.space(*space).name));

@@ -103,7 +103,7 @@ pub struct Chain {
 
 impl Chain {
     /// Adds a step; one beyond the longest chain that a snapshot holds is left out.
-    pub(super) fn push(&mut self, step: Step) {
+    pub(crate) fn push(&mut self, step: Step) {
         if let Some(free) = self.steps.iter_mut().find(|slot| slot.is_none()) {
             *free = Some(step);
         }

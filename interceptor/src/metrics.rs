@@ -1,0 +1,233 @@
+//! What the agent counts. A value, not a global: two agents in one process count apart.
+//!
+//! Workers call [`Metrics::observe`] once per finished record and the two connection methods; control calls the rest; the
+//! metrics endpoint calls [`Metrics::encode`]. Counting takes atomics and, for the two families with open reasons, one
+//! look-up; it never allocates for a label set that was seen before. All families are described in [`FAMILIES`].
+
+mod kernel;
+mod labels;
+mod table;
+
+use std::sync::Arc;
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Metric, Registry};
+
+pub use kernel::{KernelCount, KernelReader};
+pub use table::{FAMILIES, FamilyDoc, FamilyKind, reference_markdown};
+
+use crate::flow::{ConnectionRecord, Record, RequestRecord, Verdict};
+use crate::route::Direction;
+use crate::status::WorkloadCounts;
+use kernel::{KernelCollector, KernelCounters};
+use labels::{ConnectionLabels, Pairs, PerDirection, PerVerdict, RequestLabels, fetch, status_class};
+use table::FamilyDoc as Doc;
+
+/// Upper bounds, seconds: from a call within the node to a long poll.
+const DURATION_BUCKETS: [f64; 14] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
+/// Upper bounds, seconds: from loopback to three lost SYNs.
+const CONNECT_BUCKETS: [f64; 11] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.01, 0.05, 0.25, 1.0, 3.0, 10.0];
+
+/// All metrics of one agent.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    opened: PerDirection<Counter>,
+    open: PerDirection<Gauge>,
+    connections: Family<ConnectionLabels, Counter>,
+    requests: Family<RequestLabels, Counter>,
+    request_duration: PerDirection<PerVerdict<Histogram>>,
+    connect_duration: Histogram,
+    bytes_in: PerDirection<Counter>,
+    bytes_out: PerDirection<Counter>,
+    flow_records_lost: Counter,
+    snapshot_version: Gauge,
+    snapshots_ok: Counter,
+    snapshots_rejected: Counter,
+    workloads_captured: Gauge,
+    workloads_pending: Gauge,
+    workloads_failed: Gauge,
+    self_capture: Counter,
+    unexpected_connections: Counter,
+    real_client_table_full: Counter,
+    kernel: Arc<KernelCounters>,
+}
+
+impl Metrics {
+    /// All metrics, at 0.
+    pub fn new() -> Self {
+        let mut registry = Registry::default();
+        let registry_mut = &mut registry;
+
+        let family: Family<Pairs, Counter> = register(registry_mut, table::CONNECTIONS_OPENED, Family::default());
+        let opened = PerDirection::new(|d| fetch(&family, &[("direction", d.as_str())]));
+        let family: Family<Pairs, Gauge> = register(registry_mut, table::CONNECTIONS_OPEN, Family::default());
+        let open = PerDirection::new(|d| fetch(&family, &[("direction", d.as_str())]));
+        let connections = register(registry_mut, table::CONNECTIONS, Family::default());
+        let requests = register(registry_mut, table::REQUESTS, Family::default());
+
+        let durations: fn() -> Histogram = || Histogram::new(DURATION_BUCKETS);
+        let durations = Family::<Pairs, _, _>::new_with_constructor(durations);
+        let durations = register(registry_mut, table::REQUEST_DURATION, durations);
+        let request_duration = PerDirection::new(|d| {
+            PerVerdict::new(|v: Verdict| fetch(&durations, &[("direction", d.as_str()), ("verdict", v.as_str())]))
+        });
+        let connect_duration = register(registry_mut, table::CONNECT_DURATION, Histogram::new(CONNECT_BUCKETS));
+
+        let bytes: Family<Pairs, Counter> = register(registry_mut, table::BYTES, Family::default());
+        let way = |way| PerDirection::new(|d| fetch(&bytes, &[("direction", d.as_str()), ("way", way)]));
+        let (bytes_in, bytes_out) = (way("in"), way("out"));
+
+        let updates: Family<Pairs, Counter> = register(registry_mut, table::SNAPSHOT_UPDATES, Family::default());
+        let workloads: Family<Pairs, Gauge> = register(registry_mut, table::WORKLOADS, Family::default());
+        let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
+        registry_mut.register(table::BUILD.registered_name(), table::BUILD.help, build);
+
+        let kernel = Arc::new(KernelCounters::default());
+        registry_mut.register_collector(Box::new(KernelCollector(Arc::clone(&kernel))));
+        Self {
+            opened,
+            open,
+            connections,
+            requests,
+            request_duration,
+            connect_duration,
+            bytes_in,
+            bytes_out,
+            flow_records_lost: register(registry_mut, table::FLOW_RECORDS_LOST, Counter::default()),
+            snapshot_version: register(registry_mut, table::SNAPSHOT_VERSION, Gauge::default()),
+            snapshots_ok: fetch(&updates, &[("result", "ok")]),
+            snapshots_rejected: fetch(&updates, &[("result", "rejected")]),
+            workloads_captured: fetch(&workloads, &[("state", "captured")]),
+            workloads_pending: fetch(&workloads, &[("state", "pending")]),
+            workloads_failed: fetch(&workloads, &[("state", "failed")]),
+            self_capture: register(registry_mut, table::SELF_CAPTURE, Counter::default()),
+            unexpected_connections: register(registry_mut, table::UNEXPECTED_CONNECTIONS, Counter::default()),
+            real_client_table_full: register(registry_mut, table::REAL_CLIENT_TABLE_FULL, Counter::default()),
+            kernel,
+            registry,
+        }
+    }
+
+    /// A connection was accepted.
+    pub fn connection_opened(&self, direction: Direction) {
+        self.opened.of(direction).inc();
+        self.open.of(direction).inc();
+    }
+
+    /// A connection that was accepted is gone.
+    pub fn connection_closed(&self, direction: Direction) {
+        self.open.of(direction).dec();
+    }
+
+    /// A record was finished.
+    pub fn observe(&self, record: &Record) {
+        match record {
+            Record::Connection(record) => self.observe_connection(record),
+            Record::Request(record) => self.observe_request(record),
+        }
+    }
+
+    fn observe_connection(&self, record: &ConnectionRecord) {
+        let labels = ConnectionLabels {
+            direction: record.direction.as_str(),
+            protocol: record.protocol.as_str(),
+            verdict: record.verdict.as_str(),
+            reason: record.reason,
+        };
+        self.connections.get_or_create(&labels).inc();
+        self.bytes_in.of(record.direction).inc_by(record.bytes_in);
+        self.bytes_out.of(record.direction).inc_by(record.bytes_out);
+        record.connect.iter().for_each(|took| self.connect_duration.observe(took.as_secs_f64()));
+    }
+
+    fn observe_request(&self, record: &RequestRecord) {
+        let labels = RequestLabels {
+            direction: record.direction.as_str(),
+            verdict: record.verdict.as_str(),
+            reason: record.reason,
+            status_class: status_class(record.status),
+        };
+        self.requests.get_or_create(&labels).inc();
+        self.request_duration.of(record.direction).of(record.verdict).observe(record.duration.as_secs_f64());
+        record.connect.iter().for_each(|took| self.connect_duration.observe(took.as_secs_f64()));
+    }
+
+    /// A follower was too slow for so many flow records.
+    pub fn flow_records_lost(&self, count: u64) {
+        self.flow_records_lost.inc_by(count);
+    }
+
+    /// A configuration came into force.
+    pub fn snapshot_accepted(&self, version: u64) {
+        self.snapshots_ok.inc();
+        self.snapshot_version.set(i64::try_from(version).unwrap_or(i64::MAX));
+    }
+
+    /// A configuration was refused; the last good one stays.
+    pub fn snapshot_rejected(&self) {
+        self.snapshots_rejected.inc();
+    }
+
+    /// How many workloads there are in each state.
+    pub fn set_workloads(&self, counts: WorkloadCounts) {
+        let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        self.workloads_captured.set(number(counts.captured));
+        self.workloads_pending.set(number(counts.pending));
+        self.workloads_failed.set(number(counts.failed));
+    }
+
+    /// A connection of the agent reached the agent.
+    pub fn self_capture(&self) {
+        self.self_capture.inc();
+    }
+
+    /// A connection came to a listener that no hook had sent there.
+    pub fn unexpected_connection(&self) {
+        self.unexpected_connections.inc();
+    }
+
+    /// A real client's address found no room in the kernel's table.
+    pub fn real_client_table_full(&self) {
+        self.real_client_table_full.inc();
+    }
+
+    /// From now on the hooks' counters are read this way, at every scrape.
+    pub fn set_kernel_reader(&self, reader: KernelReader) {
+        self.kernel.set_reader(reader);
+    }
+
+    /// The hooks' counters as they are now; none before there is a reader.
+    pub fn kernel_counters(&self) -> Vec<KernelCount> {
+        self.kernel.read()
+    }
+
+    /// Everything as OpenMetrics text.
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String cannot fail; a collector of ours that did would leave what was written so far.
+        if let Err(error) = prometheus_client::encoding::text::encode(&mut text, &self.registry) {
+            tracing::error!(%error, "the metrics could not be written completely");
+        }
+        text
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn register<M: Metric + Clone>(registry: &mut Registry, family: Doc, metric: M) -> M {
+    registry.register(family.registered_name(), family.help, metric.clone());
+    metric
+}
+
+#[cfg(test)]
+mod tests;

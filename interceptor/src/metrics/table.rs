@@ -1,0 +1,137 @@
+//! The one table of all metric families. Registration takes its help from here, docs/metrics.md is made of it.
+
+/// A metric family as documented.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FamilyDoc {
+    /// Its full name, as a query uses it.
+    pub name: &'static str,
+    /// What it measures how.
+    pub kind: FamilyKind,
+    /// Its labels.
+    pub labels: &'static [&'static str],
+    /// What it says, without a full stop.
+    pub help: &'static str,
+}
+
+/// The type of a metric family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FamilyKind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// A distribution.
+    Histogram,
+    /// A fact, with the value 1.
+    Info,
+}
+
+impl FamilyKind {
+    /// The name that the exposition format uses.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+            Self::Info => "info",
+        }
+    }
+
+    /// What the exposition format adds to the name of a family.
+    const fn suffix(self) -> &'static str {
+        match self {
+            Self::Counter => "_total",
+            Self::Info => "_info",
+            Self::Gauge | Self::Histogram => "",
+        }
+    }
+}
+
+impl FamilyDoc {
+    /// The name under which the family is registered: without the suffix that the exposition format adds.
+    pub(super) fn registered_name(&self) -> &'static str {
+        self.name.strip_suffix(self.kind.suffix()).unwrap_or(self.name)
+    }
+}
+
+macro_rules! families {
+    ($($ident:ident = $name:literal, $kind:ident, [$($label:literal),*], $help:literal;)*) => {
+        $(pub(super) const $ident: FamilyDoc =
+            FamilyDoc { name: $name, kind: FamilyKind::$kind, labels: &[$($label),*], help: $help };)*
+
+        /// Every family, in the order of the documentation.
+        pub const FAMILIES: &[FamilyDoc] = &[$($ident),*];
+    };
+}
+
+families! {
+    CONNECTIONS_OPENED = "interceptor_connections_opened_total", Counter, ["direction"],
+        "Connections that the agent accepted";
+    CONNECTIONS_OPEN = "interceptor_connections_open", Gauge, ["direction"],
+        "Intercepted connections that are open now";
+    CONNECTIONS = "interceptor_connections_total", Counter, ["direction", "protocol", "verdict", "reason"],
+        "Intercepted connections that ended, by what was spoken, what became of them and why";
+    REQUESTS = "interceptor_requests_total", Counter, ["direction", "verdict", "reason", "status_class"],
+        "HTTP requests that ended, by what became of them, why, and the class of the answer's status (none without an answer)";
+    REQUEST_DURATION = "interceptor_request_duration_seconds", Histogram, ["direction", "verdict"],
+        "From a request's head to the end of its response";
+    CONNECT_DURATION = "interceptor_connect_duration_seconds", Histogram, [],
+        "How long new connections to upstreams took";
+    BYTES = "interceptor_bytes_total", Counter, ["direction", "way"],
+        "Bytes of intercepted connections, from the caller (in) and to the caller (out), added when a connection ends";
+    FLOW_RECORDS_LOST = "interceptor_flow_records_lost_total", Counter, [],
+        "Flow records that followers were too slow to read";
+    KERNEL_CONNECTIONS = "interceptor_kernel_connections_total", Counter, ["direction", "reason"],
+        "Connections that the hooks decided on: redirected to the agent, or why they were left alone";
+    SNAPSHOT_VERSION = "interceptor_snapshot_version", Gauge, [],
+        "The version of the configuration in force; 0 before there is one";
+    SNAPSHOT_UPDATES = "interceptor_snapshot_updates_total", Counter, ["result"],
+        "Configurations that were put into force (ok), or refused while the last good one stayed (rejected)";
+    WORKLOADS = "interceptor_workloads", Gauge, ["state"],
+        "Workloads of this node by state: captured, pending or failed";
+    SELF_CAPTURE = "interceptor_self_capture_total", Counter, [],
+        "Connections of the agent that reached the agent; anything but 0 is a bug";
+    UNEXPECTED_CONNECTIONS = "interceptor_unexpected_connections_total", Counter, [],
+        "Connections to the agent's listeners that no hook had sent there";
+    REAL_CLIENT_TABLE_FULL = "interceptor_real_client_table_full_total", Counter, [],
+        "Inbound connections whose application saw the pod's own address, because the table of real clients was full";
+    BUILD = "interceptor_build_info", Info, ["version"],
+        "The agent's version";
+}
+
+/// docs/metrics.md.
+pub fn reference_markdown() -> String {
+    let mut text = INTRODUCTION.to_owned();
+    for family in FAMILIES {
+        let labels = family.labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ");
+        let kind = family.kind.as_str();
+        text.push_str(&format!("| `{}` | {kind} | {labels} | {}. |\n", family.name, family.help));
+    }
+    text.push_str(KERNEL_INTRODUCTION);
+    for (_, direction, reason) in interceptor_common::counters::ALL {
+        text.push_str(&format!("| {direction} | {reason} |\n"));
+    }
+    text
+}
+
+const INTRODUCTION: &str = "\
+# Metrics
+
+<!-- Generated from interceptor/src/metrics/table.rs; write it anew with
+     UPDATE_DOCS=1 cargo test -p interceptor metrics::tests::docs -->
+
+The agent serves `/metrics` (OpenMetrics text), `/healthz` and `/readyz` on `metrics.address`. Reasons are the stable words
+that flow records use.
+
+| Name | Type | Labels | Meaning |
+|---|---|---|---|
+";
+
+const KERNEL_INTRODUCTION: &str = "
+## What the hooks count
+
+The labels of `interceptor_kernel_connections_total`:
+
+| direction | reason |
+|---|---|
+";

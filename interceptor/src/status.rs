@@ -1,0 +1,207 @@
+//! The board on which the agent's parts write how they are, and from which admin and the health endpoint read.
+//!
+//! Control calls the setters as things change; nothing here is on the way of a connection. The board decides nothing: what
+//! is not ready says so itself, by [`StatusBoard::set_ready`] and the source's setters.
+
+mod report;
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+pub use report::{
+    FlowsStatus, HookState, HookStatus, ListenerStatus, Passed, SourceStatus, SpliceStatus, Status, WorkloadCounts,
+    WorkloadState, WorkloadStatus,
+};
+
+use crate::flow::Hub;
+use crate::metrics::Metrics;
+use crate::snapshot::Snapshot;
+
+/// How the agent is.
+#[derive(Debug)]
+pub struct StatusBoard {
+    started: SystemTime,
+    started_at: Instant,
+    board: Mutex<Board>,
+}
+
+#[derive(Debug, Default)]
+struct Board {
+    ready: bool,
+    in_force: Option<u64>,
+    source: SourceStatus,
+    hooks: Vec<HookStatus>,
+    workloads: BTreeMap<String, (WorkloadState, String)>,
+    listeners: Vec<ListenerStatus>,
+    beat: Option<Instant>,
+    workers: usize,
+    splice: SpliceStatus,
+}
+
+impl StatusBoard {
+    /// A board of an agent that starts now, whose configuration comes from there (`file`, its path).
+    pub fn new(source_kind: &str, source_origin: &str) -> Self {
+        let source =
+            SourceStatus { kind: source_kind.to_owned(), origin: source_origin.to_owned(), ..SourceStatus::default() };
+        let board = Mutex::new(Board { source, ..Board::default() });
+        Self { started: SystemTime::now(), started_at: Instant::now(), board }
+    }
+
+    /// A configuration came into force.
+    pub fn set_source_ok(&self, version: u64, warnings: Vec<String>) {
+        let mut board = self.board();
+        board.in_force = Some(version);
+        board.source.loaded_at = Some(rfc3339(SystemTime::now()));
+        board.source.last_error = None;
+        board.source.warnings = warnings;
+    }
+
+    /// A configuration was refused; what was in force stays so.
+    pub fn set_source_error(&self, error: String) {
+        self.board().source.last_error = Some(error);
+    }
+
+    /// How a kernel hook is.
+    pub fn set_hook(&self, name: &str, state: HookState, detail: &str) {
+        let mut board = self.board();
+        let hook = HookStatus { name: name.to_owned(), state, detail: detail.to_owned() };
+        match board.hooks.iter_mut().find(|known| known.name == name) {
+            Some(known) => *known = hook,
+            None => board.hooks.push(hook),
+        }
+    }
+
+    /// How a workload is.
+    pub fn set_workload(&self, name: &str, state: WorkloadState, detail: &str) {
+        self.board().workloads.insert(name.to_owned(), (state, detail.to_owned()));
+    }
+
+    /// A workload is gone.
+    pub fn remove_workload(&self, name: &str) {
+        self.board().workloads.remove(name);
+    }
+
+    /// What the agent listens on: `admin`, `metrics`, `outbound`.
+    pub fn set_listener(&self, name: &str, address: &str) {
+        let mut board = self.board();
+        board.listeners.retain(|listener| listener.name != name);
+        board.listeners.push(ListenerStatus { name: name.to_owned(), address: address.to_owned() });
+    }
+
+    /// Whether workers and hooks are up.
+    pub fn set_ready(&self, ready: bool) {
+        self.board().ready = ready;
+    }
+
+    /// How many worker threads run.
+    pub fn set_workers(&self, workers: usize) {
+        self.board().workers = workers;
+    }
+
+    /// How opaque bytes move and why so.
+    pub fn set_splice(&self, backend: &str, why: &str) {
+        self.board().splice = SpliceStatus { backend: backend.to_owned(), why: why.to_owned() };
+    }
+
+    /// The control loop shows itself.
+    pub fn beat(&self) {
+        self.board().beat = Some(Instant::now());
+    }
+
+    /// How long ago the control loop last showed itself; `None` before it first did.
+    pub fn heartbeat_age(&self) -> Option<Duration> {
+        self.board().beat.map(|beat| beat.elapsed())
+    }
+
+    /// Why the agent is not ready; empty when it is.
+    pub fn not_ready_because(&self) -> Vec<String> {
+        self.board().not_ready_because()
+    }
+
+    /// How a workload is, and why.
+    pub fn workload(&self, name: &str) -> Option<(WorkloadState, String)> {
+        self.board().workloads.get(name).cloned()
+    }
+
+    /// How many workloads are in each state.
+    pub fn workload_counts(&self) -> WorkloadCounts {
+        self.board().workload_counts()
+    }
+
+    /// Everything, with what the other parts count themselves.
+    pub fn report(&self, snapshot: &Snapshot, hub: &Hub, metrics: &Metrics) -> Status {
+        let kernel = metrics.kernel_counters();
+        let flows =
+            FlowsStatus { kept: hub.kept(), capacity: hub.capacity(), published: hub.published(), lost: hub.lost() };
+        let board = self.board();
+        let not_ready_because = board.not_ready_because();
+        let workload_states = board.workloads.iter().map(|(name, (state, detail))| WorkloadStatus {
+            name: name.clone(),
+            state: *state,
+            detail: detail.clone(),
+        });
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            started: rfc3339(self.started),
+            uptime_seconds: self.started_at.elapsed().as_secs(),
+            ready: not_ready_because.is_empty(),
+            not_ready_because,
+            snapshot_version: board.in_force.unwrap_or(0),
+            spaces: snapshot.spaces().len(),
+            services: snapshot.services().len(),
+            workloads: board.workload_counts(),
+            source: board.source.clone(),
+            hooks: board.hooks.clone(),
+            workload_states: workload_states.collect(),
+            listeners: board.listeners.clone(),
+            heartbeat_age_ms: board.beat.map(|beat| u64::try_from(beat.elapsed().as_millis()).unwrap_or(u64::MAX)),
+            workers: board.workers,
+            splice: board.splice.clone(),
+            flows,
+            passed: Passed::from_counts(&kernel),
+            kernel,
+        }
+    }
+
+    /// Every setter leaves the board whole, so a panic elsewhere does not matter here.
+    fn board(&self) -> MutexGuard<'_, Board> {
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Board {
+    fn not_ready_because(&self) -> Vec<String> {
+        let mut why = Vec::new();
+        if self.in_force.is_none() {
+            let error = self.source.last_error.as_deref();
+            why.push(error.map_or_else(|| NO_CONFIGURATION.to_owned(), |e| format!("{NO_CONFIGURATION}: {e}")));
+        }
+        if !self.ready {
+            why.push("workers and hooks are not up yet".to_owned());
+        }
+        why
+    }
+
+    fn workload_counts(&self) -> WorkloadCounts {
+        let mut counts = WorkloadCounts::default();
+        for (state, _) in self.workloads.values() {
+            match state {
+                WorkloadState::Captured => counts.captured += 1,
+                WorkloadState::Pending => counts.pending += 1,
+                WorkloadState::Failed => counts.failed += 1,
+            }
+        }
+        counts
+    }
+}
+
+const NO_CONFIGURATION: &str = "no configuration is in force";
+
+fn rfc3339(time: SystemTime) -> String {
+    humantime::format_rfc3339_seconds(time).to_string()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,190 @@
+//! The serde form of the agent's status: what `GET /v1/status` answers and `interceptor status -o json` prints.
+//!
+//! Names are stable. Built by [`StatusBoard::report`](super::StatusBoard::report), read back by the CLI.
+
+use serde::{Deserialize, Serialize};
+
+use crate::metrics::KernelCount;
+
+/// The agent's status.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The agent's version.
+    pub version: String,
+    /// Its process id.
+    pub pid: u32,
+    /// When it started, RFC 3339 UTC.
+    pub started: String,
+    /// How long ago that is.
+    pub uptime_seconds: u64,
+    /// Whether it does its work.
+    pub ready: bool,
+    /// Why not.
+    pub not_ready_because: Vec<String>,
+    /// The version of the configuration in force; 0 before there is one.
+    pub snapshot_version: u64,
+    /// Spaces in it, also those at fault.
+    pub spaces: usize,
+    /// Services in it.
+    pub services: usize,
+    /// Its workloads by state.
+    pub workloads: WorkloadCounts,
+    /// Where the configuration comes from.
+    pub source: SourceStatus,
+    /// The kernel hooks.
+    pub hooks: Vec<HookStatus>,
+    /// Each workload's state.
+    pub workload_states: Vec<WorkloadStatus>,
+    /// What the agent listens on.
+    pub listeners: Vec<ListenerStatus>,
+    /// How long ago the control loop last showed itself; `None` before it first did.
+    pub heartbeat_age_ms: Option<u64>,
+    /// Worker threads.
+    pub workers: usize,
+    /// How opaque bytes move.
+    pub splice: SpliceStatus,
+    /// The flow records.
+    pub flows: FlowsStatus,
+    /// What the hooks counted; empty without hooks.
+    pub kernel: Vec<KernelCount>,
+    /// Connections that the hooks left alone, for whatever reason.
+    pub passed: Passed,
+}
+
+/// How many workloads are in each state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkloadCounts {
+    /// Intercepted.
+    pub captured: usize,
+    /// Not there yet (its network namespace is missing).
+    pub pending: usize,
+    /// Given up until the configuration changes.
+    pub failed: usize,
+}
+
+/// Where the configuration comes from.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceStatus {
+    /// `file` or `kubernetes`.
+    pub kind: String,
+    /// The file's path, or the cluster.
+    pub origin: String,
+    /// When the configuration in force was read, RFC 3339 UTC.
+    pub loaded_at: Option<String>,
+    /// Why the latest one was refused; `None` after a good one.
+    pub last_error: Option<String>,
+    /// What of the configuration in force cannot be used.
+    pub warnings: Vec<String>,
+}
+
+/// A kernel hook.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HookStatus {
+    /// Its name (`connect4`, …).
+    pub name: String,
+    /// Whether it works.
+    pub state: HookState,
+    /// Where it is attached, or why not.
+    pub detail: String,
+}
+
+/// Whether a hook works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HookState {
+    /// It sees connections.
+    Attached,
+    /// This kernel, or this build, has it not.
+    Unavailable,
+    /// It was taken off.
+    Detached,
+}
+
+/// A workload's state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkloadStatus {
+    /// Its name.
+    pub name: String,
+    /// Whether it is intercepted.
+    pub state: WorkloadState,
+    /// Why not, or what of it is not.
+    pub detail: String,
+}
+
+/// Whether a workload is intercepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkloadState {
+    /// It is.
+    Captured,
+    /// Not yet.
+    Pending,
+    /// It cannot be.
+    Failed,
+}
+
+/// Something that the agent listens on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListenerStatus {
+    /// What for (`admin`, `metrics`, `outbound`).
+    pub name: String,
+    /// Where.
+    pub address: String,
+}
+
+/// How opaque bytes move.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpliceStatus {
+    /// The way in use.
+    pub backend: String,
+    /// Why that one.
+    pub why: String,
+}
+
+/// The flow records.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowsStatus {
+    /// In memory now.
+    pub kept: usize,
+    /// In memory at most.
+    pub capacity: usize,
+    /// Since the start.
+    pub published: u64,
+    /// Missed by followers.
+    pub lost: u64,
+}
+
+/// Connections that the hooks left alone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Passed {
+    /// Calls of workloads.
+    pub outbound: u64,
+    /// Calls to workloads.
+    pub inbound: u64,
+}
+
+impl Passed {
+    /// Adds up what the hooks counted as anything but redirected.
+    pub(super) fn from_counts(counts: &[KernelCount]) -> Self {
+        let sum = |direction: &str| {
+            let passed = counts.iter().filter(|c| c.direction == direction && c.reason != "redirected");
+            passed.fold(0, |sum: u64, count| sum.saturating_add(count.connections))
+        };
+        Self { outbound: sum("outbound"), inbound: sum("inbound") }
+    }
+}
+
+macro_rules! words {
+    ($($type:ident { $($variant:ident => $word:literal),* })*) => {$(
+        impl std::fmt::Display for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(match self { $(Self::$variant => $word,)* })
+            }
+        }
+    )*};
+}
+
+words! {
+    HookState { Attached => "attached", Unavailable => "unavailable", Detached => "detached" }
+    WorkloadState { Captured => "captured", Pending => "pending", Failed => "failed" }
+}
