@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
 use interceptor_common as common;
@@ -101,7 +102,7 @@ pub(super) fn attach(
 fn register(maps: &mut CaptureMaps, captured: &Captured, listeners: &[Listeners]) -> Result<(), BpfError> {
     let Some(first) = listeners.first() else { return Ok(()) };
     for address in &captured.addresses {
-        maps.set_listener((*address).into(), &first.inbound)?;
+        maps.set_listener((*address).into(), first.inbound.as_raw_fd())?;
     }
     Ok(())
 }
