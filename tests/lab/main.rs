@@ -5,6 +5,7 @@
 mod apps;
 mod cleanup;
 mod network;
+mod scenery;
 
 use std::net::SocketAddr;
 use std::time::Duration;

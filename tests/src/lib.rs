@@ -2,7 +2,7 @@
 //!
 //! [`lab`] lays out one Kubernetes node on this machine (namespaces, cgroups, ClusterIPs), [`app`] holds the small
 //! programs that run in its pods (through the `pod` binary), [`agent`] runs the interceptor in it, [`http`] is a client
-//! and server side of HTTP/1.1 that shows bytes as they were sent.
+//! and server side of HTTP/1.1 that shows bytes as they were sent, and [`demo`] is the walk of `cargo xtask demo`.
 //!
 //! Nothing here is part of the product: the agent never depends on this crate.
 
@@ -12,6 +12,7 @@ pub mod bins;
 pub mod cgroup;
 pub mod cluster_ip;
 pub mod config;
+pub mod demo;
 pub mod guardian;
 pub mod http;
 pub mod lab;
