@@ -1,1 +1,29 @@
-//! Placeholder.
+//! The contract between the kernel programs (`interceptor-ebpf`) and the agent (`interceptor`).
+//!
+//! Everything that crosses the border is declared here once: map and program names, keys and values with their layout,
+//! counters, and the capture policy, which is pure so that it runs in the kernel and is tested in userspace. No I/O, no
+//! allocation, no dependency; with feature `user` the types become aya `Pod`s and convert from and to std's addresses.
+//!
+//! | map | kind | key → value | written by | read by | lifetime of an entry |
+//! |---|---|---|---|---|---|
+//! | `CAPTURE` | hash | [`Endpoint`] → `u32` index | agent | connect4/6 | while the destination belongs to a space tree |
+//! | `ORIGINALS` | hash | `u32` index → [`Endpoint`] | agent | getpeername4/6, getsockname6 | index in use or not yet reused |
+//! | `WORKLOADS` | hash | netns cookie → [`Workload`] | agent | connect4/6, getsockname4/6 | while the workload's listeners are open |
+//! | `INBOUND` | hash | [`Endpoint`] of a workload → `u32` (1) | agent | sk_lookup | while that port belongs to a service |
+//! | `PEERS` | hash | [`Address`] → `u32` (1) | agent | sk_lookup | while that workload is captured |
+//! | `LISTENERS` | sockhash | [`Address`] of a workload → inbound listener | agent | sk_lookup | while the listener is open (the kernel removes closed sockets) |
+//! | `CLIENTS` | hash | [`ClientKey`] → [`Endpoint`] | agent | getpeername4/6 | one inbound connection to the application |
+//! | `FACTS` | LRU hash | [`FactsKey`] → [`Facts`] | sock_ops | agent | until the agent reads it at the flow's end |
+//! | `CONTROL` | array (1) | 0 → [`Control`] | agent | all hooks | the agent's life |
+//! | `COUNTERS` | per-CPU array | [`counters::Counter`] → `u64` | all hooks | agent | the agent's life |
+#![no_std]
+
+mod addr;
+pub mod counters;
+mod layout;
+pub mod names;
+pub mod policy;
+mod record;
+
+pub use addr::{Address, Endpoint, NetPort};
+pub use record::{ClientKey, Control, Facts, FactsKey, Workload};

@@ -1,15 +1,38 @@
 //! The static configuration, resolved: what one YAML file says, with every default filled in.
 //!
-//! [`source::file`](crate::source) and `interceptor config` call [`Config::parse`]; everything else receives these
+//! The file source and `interceptor config` call [`Config::parse`]; everything else receives these
 //! plain values. Parsing never looks at the machine (no netns, cgroup or clock): the same text always gives the same
 //! result. Names are Kubernetes' where Kubernetes has one.
+
+mod check;
+mod cursor;
+pub mod defaults;
+mod error;
+mod names;
+mod parse;
+mod path;
+mod reference;
+mod scalar;
+mod schema;
+mod settings;
+mod suggest;
+mod topology;
+pub mod tree;
+mod yaml;
+
+#[cfg(test)]
+mod tests;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use error::{ConfigErrors, Diagnostic, Kind, Position, Severity};
+pub use parse::Parsed;
+pub use reference::{EXAMPLE, reference_markdown};
+
 /// One configuration file, resolved.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Config {
     /// What the snapshot is built from.
     pub topology: Topology,
@@ -155,7 +178,7 @@ pub struct Capture {
 /// The data path's bounds and deadlines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proxy {
-    /// Worker threads.
+    /// Worker threads; 0 is one per CPU, but at most 4, which is for the agent to find out when it starts.
     pub workers: usize,
     /// For a connection to an upstream.
     pub connect_timeout: Duration,

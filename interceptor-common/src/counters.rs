@@ -1,0 +1,66 @@
+//! What the hooks count. One list: the kernel indexes by it, `/metrics` and `status` name by it.
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident = $index:literal, $direction:literal, $reason:literal;)*) => {
+        /// A counter of the hooks.
+        #[repr(u32)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Counter {
+            $($(#[$doc])* $name = $index,)*
+        }
+
+        /// Every counter with the direction and the reason that `/metrics` shows, by index.
+        pub const ALL: &[(Counter, &str, &str)] = &[$((Counter::$name, $direction, $reason),)*];
+    };
+}
+
+counters! {
+    /// connect() to a captured destination was redirected to the agent.
+    OutboundRedirected = 0, "outbound", "redirected";
+    /// connect() from a network namespace that is no workload of ours.
+    OutboundNotWorkload = 1, "outbound", "not_workload";
+    /// connect() to a destination in no space tree (rule R11).
+    OutboundNotCaptured = 2, "outbound", "not_captured";
+    /// The agent's heartbeat is too old: fail-open.
+    OutboundAgentStale = 3, "outbound", "agent_stale";
+    /// The socket is bound to a device, which loopback is not.
+    OutboundBoundDevice = 4, "outbound", "bound_device";
+    /// An IPv6 socket that is bound to an IPv6 source, which cannot reach an IPv4 loopback address.
+    OutboundBoundSource = 5, "outbound", "bound_source";
+    /// An IPV6_V6ONLY socket, likewise.
+    OutboundV6Only = 6, "outbound", "v6_only";
+    /// A protocol other than TCP over connect() (UDP, MPTCP).
+    OutboundNotTcp = 7, "outbound", "not_tcp";
+    /// A new inbound connection was steered to the agent.
+    InboundRedirected = 8, "inbound", "redirected";
+    /// Its port belongs to no service of a space tree.
+    InboundNotCaptured = 9, "inbound", "not_captured";
+    /// It comes from the pod itself or from loopback.
+    InboundLocal = 10, "inbound", "local";
+    /// It comes from a captured workload: its agent has routed it (rule R7).
+    InboundPeer = 11, "inbound", "peer";
+    /// The agent's heartbeat is too old: fail-open.
+    InboundAgentStale = 12, "inbound", "agent_stale";
+    /// No listener of the agent is there: fail-open.
+    InboundNoListener = 13, "inbound", "no_listener";
+    /// The kernel refused to hand the connection to the listener: fail-open.
+    InboundAssignFailed = 14, "inbound", "assign_failed";
+    /// connect() of the agent itself, which must run outside the captured cgroup: a bug that the hook renders harmless.
+    OutboundSelf = 15, "outbound", "self_capture";
+}
+
+/// How many counters there are.
+pub const COUNT: u32 = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_is_dense_and_in_order() {
+        assert_eq!(ALL.len(), COUNT as usize);
+        for (index, (counter, _, _)) in ALL.iter().enumerate() {
+            assert_eq!(*counter as usize, index);
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Names of maps and programs, and the maps' capacities, as the object and the agent use them.
+
+/// Destinations that can be captured at once (index space: 24 bits, see [`crate::policy`]).
+pub const CAPTURE_CAPACITY: u32 = 262_144;
+/// Workloads on one node.
+pub const WORKLOADS_CAPACITY: u32 = 4096;
+/// Ports of this node's workloads that are intercepted inbound.
+pub const INBOUND_CAPACITY: u32 = 16_384;
+/// Addresses of captured workloads.
+pub const PEERS_CAPACITY: u32 = 65_536;
+/// Inbound connections that know their real client.
+pub const CLIENTS_CAPACITY: u32 = 65_536;
+/// Flows with kernel facts that the agent has not collected; the oldest give way.
+pub const FACTS_CAPACITY: u32 = 16_384;
+
+macro_rules! names {
+    ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => { $($(#[$doc])* pub const $name: &str = $text;)* };
+}
+
+names! {
+    /// See the table of [`crate`].
+    CAPTURE = "CAPTURE";
+    /// See the table of [`crate`].
+    ORIGINALS = "ORIGINALS";
+    /// See the table of [`crate`].
+    WORKLOADS = "WORKLOADS";
+    /// See the table of [`crate`].
+    INBOUND = "INBOUND";
+    /// See the table of [`crate`].
+    PEERS = "PEERS";
+    /// See the table of [`crate`].
+    LISTENERS = "LISTENERS";
+    /// See the table of [`crate`].
+    CLIENTS = "CLIENTS";
+    /// See the table of [`crate`].
+    FACTS = "FACTS";
+    /// See the table of [`crate`].
+    CONTROL = "CONTROL";
+    /// See the table of [`crate`].
+    COUNTERS = "COUNTERS";
+    /// Global that the agent sets: whether hooks log (`--ebpf-log`).
+    DEBUG = "DEBUG";
+    /// cgroup/connect4.
+    CONNECT4 = "on_connect4";
+    /// cgroup/connect6.
+    CONNECT6 = "on_connect6";
+    /// cgroup/getpeername4.
+    GETPEERNAME4 = "on_getpeername4";
+    /// cgroup/getpeername6.
+    GETPEERNAME6 = "on_getpeername6";
+    /// cgroup/getsockname4.
+    GETSOCKNAME4 = "on_getsockname4";
+    /// cgroup/getsockname6.
+    GETSOCKNAME6 = "on_getsockname6";
+    /// sk_lookup.
+    SK_LOOKUP = "on_sk_lookup";
+    /// sock_ops.
+    SOCK_OPS = "on_sock_ops";
+}

@@ -1,0 +1,295 @@
+//! The hooks' decisions, pure: which connect() and which incoming SYN goes to the agent.
+//!
+//! `interceptor-ebpf` calls these with views over its maps and context; unit tests call them with plain values. No map,
+//! context or helper may appear here. Whatever is in doubt passes (fail-open), with the counter that says why.
+
+use crate::addr::{Address, Endpoint, NetPort};
+use crate::counters::Counter;
+use crate::record::Control;
+
+/// The lowest destination index. 127.0.0.0/24 stays free: it holds 127.0.0.1 and what resolvers and the like use.
+pub const FIRST_INDEX: u32 = 0x00_0100;
+/// The highest destination index; above it lies 127.255.255.255, which is a broadcast address.
+pub const LAST_INDEX: u32 = 0xff_feff;
+
+/// `IPPROTO_TCP`.
+pub const TCP: u32 = 6;
+
+/// The loopback address that carries a destination's index: `127.X.Y.Z`.
+#[inline(always)]
+pub const fn loopback(index: u32) -> Address {
+    let [_, x, y, z] = index.to_be_bytes();
+    Address::v4([127, x, y, z])
+}
+
+/// The index that a loopback address carries, if it carries one.
+#[inline(always)]
+pub const fn index_of(address: Address) -> Option<u32> {
+    if !address.is_v4() {
+        return None;
+    }
+    let [a, x, y, z] = address.v4_octets();
+    let index = u32::from_be_bytes([0, x, y, z]);
+    if a == 127 && index >= FIRST_INDEX && index <= LAST_INDEX { Some(index) } else { None }
+}
+
+/// The index of a redirected connection's far end, which is the agent's outbound listener.
+#[inline(always)]
+pub fn redirected_index(far: &Endpoint, outbound_port: NetPort) -> Option<u32> {
+    if far.port != outbound_port {
+        return None;
+    }
+    index_of(far.address)
+}
+
+/// Whether the agent showed itself recently enough to be given traffic.
+#[inline(always)]
+pub fn alive(control: &Control, now_ns: u64) -> bool {
+    control.heartbeat_ns != 0 && now_ns.saturating_sub(control.heartbeat_ns) <= control.timeout_ns
+}
+
+/// What the connect hooks can ask about the world around one connect().
+pub trait ConnectView {
+    /// The IP protocol of the socket.
+    fn protocol(&self) -> u32;
+    /// The address that the application asked for.
+    fn destination(&self) -> Endpoint;
+    /// The destination's index in the capture map.
+    fn captured(&self, destination: &Endpoint) -> Option<u32>;
+    /// Whether the socket's network namespace is that of a workload.
+    fn is_workload(&self) -> bool;
+    /// Whether the caller is the agent itself.
+    fn is_agent(&self) -> bool;
+    /// Whether the agent is [`alive`].
+    fn agent_alive(&self) -> bool;
+    /// Whether the socket is bound to a device.
+    fn bound_to_device(&self) -> bool;
+    /// Whether this is an IPv6 socket that is bound to a native IPv6 address.
+    fn bound_to_v6_source(&self) -> bool;
+    /// Whether this is an `IPV6_V6ONLY` socket.
+    fn v6_only(&self) -> bool;
+}
+
+/// Decides one connect(): the index to redirect to, or the reason to let it pass.
+///
+/// The capture map is asked first: a destination in no space tree (rule R11) costs one lookup.
+///
+/// # Errors
+/// The counter of the reason why the connection passes.
+#[inline(always)]
+pub fn connect(view: &impl ConnectView) -> Result<u32, Counter> {
+    if view.protocol() != TCP {
+        return Err(Counter::OutboundNotTcp);
+    }
+    let destination = view.destination();
+    let Some(index) = view.captured(&destination) else {
+        return Err(Counter::OutboundNotCaptured);
+    };
+    if !view.is_workload() {
+        return Err(Counter::OutboundNotWorkload);
+    }
+    if view.is_agent() {
+        return Err(Counter::OutboundSelf);
+    }
+    if !view.agent_alive() {
+        return Err(Counter::OutboundAgentStale);
+    }
+    if view.bound_to_device() {
+        return Err(Counter::OutboundBoundDevice);
+    }
+    if view.bound_to_v6_source() {
+        return Err(Counter::OutboundBoundSource);
+    }
+    if view.v6_only() {
+        return Err(Counter::OutboundV6Only);
+    }
+    Ok(index)
+}
+
+/// What the sk_lookup hook can ask about the world around one SYN.
+pub trait LookupView {
+    /// The packet's source.
+    fn remote(&self) -> Address;
+    /// The packet's destination.
+    fn local(&self) -> Endpoint;
+    /// Whether that destination is a port of a service in a space tree.
+    fn captured(&self, local: &Endpoint) -> bool;
+    /// Whether the source is a captured workload.
+    fn is_peer(&self, remote: &Address) -> bool;
+    /// Whether the agent is [`alive`].
+    fn agent_alive(&self) -> bool;
+}
+
+/// Decides one incoming TCP connection: steer it to the agent, or the reason to let it pass.
+///
+/// # Errors
+/// The counter of the reason why the connection passes.
+#[inline(always)]
+pub fn lookup(view: &impl LookupView) -> Result<(), Counter> {
+    let local = view.local();
+    if !view.captured(&local) {
+        return Err(Counter::InboundNotCaptured);
+    }
+    let remote = view.remote();
+    if remote == local.address || remote.is_loopback() {
+        return Err(Counter::InboundLocal);
+    }
+    if view.is_peer(&remote) {
+        return Err(Counter::InboundPeer);
+    }
+    if !view.agent_alive() {
+        return Err(Counter::InboundAgentStale);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A connect() that is redirected; each test spoils one thing.
+    struct Call {
+        protocol: u32,
+        captured: Option<u32>,
+        workload: bool,
+        agent: bool,
+        alive: bool,
+        device: bool,
+        source: bool,
+        v6_only: bool,
+    }
+
+    const GOOD: Call = Call {
+        protocol: TCP,
+        captured: Some(0x1234),
+        workload: true,
+        agent: false,
+        alive: true,
+        device: false,
+        source: false,
+        v6_only: false,
+    };
+
+    impl ConnectView for Call {
+        fn protocol(&self) -> u32 {
+            self.protocol
+        }
+        fn destination(&self) -> Endpoint {
+            Endpoint::new(Address::v4([10, 96, 0, 1]), NetPort::from_host(80))
+        }
+        fn captured(&self, destination: &Endpoint) -> Option<u32> {
+            assert_eq!(destination.port.to_host(), 80);
+            self.captured
+        }
+        fn is_workload(&self) -> bool {
+            self.workload
+        }
+        fn is_agent(&self) -> bool {
+            self.agent
+        }
+        fn agent_alive(&self) -> bool {
+            self.alive
+        }
+        fn bound_to_device(&self) -> bool {
+            self.device
+        }
+        fn bound_to_v6_source(&self) -> bool {
+            self.source
+        }
+        fn v6_only(&self) -> bool {
+            self.v6_only
+        }
+    }
+
+    #[test]
+    fn a_captured_destination_of_a_workload_is_redirected() {
+        assert_eq!(connect(&GOOD), Ok(0x1234));
+    }
+
+    #[test]
+    fn whatever_is_in_doubt_passes_and_is_counted_by_reason() {
+        for (call, reason) in [
+            (Call { protocol: 17, ..GOOD }, Counter::OutboundNotTcp),
+            (Call { protocol: 262, ..GOOD }, Counter::OutboundNotTcp),
+            (Call { captured: None, workload: false, ..GOOD }, Counter::OutboundNotCaptured),
+            (Call { workload: false, ..GOOD }, Counter::OutboundNotWorkload),
+            (Call { agent: true, ..GOOD }, Counter::OutboundSelf),
+            (Call { alive: false, ..GOOD }, Counter::OutboundAgentStale),
+            (Call { device: true, ..GOOD }, Counter::OutboundBoundDevice),
+            (Call { source: true, ..GOOD }, Counter::OutboundBoundSource),
+            (Call { v6_only: true, ..GOOD }, Counter::OutboundV6Only),
+        ] {
+            assert_eq!(connect(&call), Err(reason));
+        }
+    }
+
+    #[derive(Clone, Copy)]
+    struct Syn {
+        remote: Address,
+        captured: bool,
+        peer: bool,
+        alive: bool,
+    }
+
+    const SYN: Syn = Syn { remote: Address::v4([192, 0, 2, 9]), captured: true, peer: false, alive: true };
+
+    impl LookupView for Syn {
+        fn remote(&self) -> Address {
+            self.remote
+        }
+        fn local(&self) -> Endpoint {
+            Endpoint::new(Address::v4([10, 0, 0, 2]), NetPort::from_host(8080))
+        }
+        fn captured(&self, _local: &Endpoint) -> bool {
+            self.captured
+        }
+        fn is_peer(&self, _remote: &Address) -> bool {
+            self.peer
+        }
+        fn agent_alive(&self) -> bool {
+            self.alive
+        }
+    }
+
+    #[test]
+    fn an_uncaptured_callers_connection_is_steered_and_every_other_passes() {
+        assert_eq!(lookup(&SYN), Ok(()));
+        for (syn, reason) in [
+            (Syn { captured: false, ..SYN }, Counter::InboundNotCaptured),
+            (Syn { remote: Address::v4([10, 0, 0, 2]), ..SYN }, Counter::InboundLocal),
+            (Syn { remote: Address::v4([127, 0, 0, 1]), ..SYN }, Counter::InboundLocal),
+            (Syn { remote: Address([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]), ..SYN }, Counter::InboundLocal),
+            (Syn { peer: true, ..SYN }, Counter::InboundPeer),
+            (Syn { alive: false, ..SYN }, Counter::InboundAgentStale),
+        ] {
+            assert_eq!(lookup(&syn), Err(reason));
+        }
+    }
+
+    #[test]
+    fn an_index_survives_the_trip_through_the_loopback_address() {
+        for index in [FIRST_INDEX, 0x12_3456, LAST_INDEX] {
+            assert_eq!(index_of(loopback(index)), Some(index));
+        }
+        for out in [0, 1, FIRST_INDEX - 1, LAST_INDEX + 1, 0xff_ffff] {
+            assert_eq!(index_of(loopback(out)), None, "{out:#x}");
+        }
+        assert_eq!(index_of(Address::v4([10, 1, 2, 3])), None);
+    }
+
+    #[test]
+    fn only_the_agents_port_carries_an_index() {
+        let port = NetPort::from_host(15001);
+        assert_eq!(redirected_index(&Endpoint::new(loopback(0x777), port), port), Some(0x777));
+        assert_eq!(redirected_index(&Endpoint::new(loopback(0x777), NetPort::from_host(80)), port), None);
+    }
+
+    #[test]
+    fn a_heartbeat_ages() {
+        let control = Control { heartbeat_ns: 1_000, timeout_ns: 500, ..Control::default() };
+        assert!(alive(&control, 1_500));
+        assert!(alive(&control, 900), "a clock read before the heartbeat was written");
+        assert!(!alive(&control, 1_501));
+        assert!(!alive(&Control::default(), 0), "no agent has ever been there");
+    }
+}

@@ -1,0 +1,110 @@
+//! Map keys and values other than addresses. Fixed-width integers only, padding explicit: every bit pattern is valid.
+
+use crate::addr::{Address, Endpoint, NetPort};
+
+/// What the hooks know of a captured workload. Key: the cookie of its network namespace.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Workload {
+    /// Its first IPv4 address; unspecified when it has none.
+    pub v4: Address,
+    /// Its first IPv6 address; unspecified when it has none.
+    pub v6: Address,
+}
+
+/// Names the agent's connection to an application: its source in the workload's network namespace.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ClientKey {
+    /// Cookie of the network namespace (`SO_NETNS_COOKIE`).
+    pub netns: u64,
+    /// The agent's source address and port.
+    pub source: Endpoint,
+    /// Explicit padding.
+    pub pad: u32,
+}
+
+impl ClientKey {
+    /// A key with its padding zeroed.
+    #[inline(always)]
+    pub const fn new(netns: u64, source: Endpoint) -> Self {
+        Self { netns, source, pad: 0 }
+    }
+}
+
+/// What the agent tells the hooks.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Control {
+    /// `CLOCK_MONOTONIC`, nanoseconds, when the agent last showed that it lives.
+    pub heartbeat_ns: u64,
+    /// How old the heartbeat may be before all traffic passes, nanoseconds.
+    pub timeout_ns: u64,
+    /// Identifier of the agent's own cgroup, whose connections are never redirected; 0 = not known.
+    pub agent_cgroup: u64,
+    /// The outbound listener's port.
+    pub outbound_port: NetPort,
+    /// Explicit padding.
+    pub pad: [u16; 3],
+}
+
+impl Default for NetPort {
+    fn default() -> Self {
+        Self(0)
+    }
+}
+
+/// Names the application's socket of an intercepted flow.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FactsKey {
+    /// Cookie of the network namespace.
+    pub netns: u64,
+    /// The agent's side of that connection: `127.X.Y.Z:15001` (outbound) or the source it chose (inbound).
+    pub agent: Endpoint,
+    /// The application's port.
+    pub port: NetPort,
+    /// Explicit padding.
+    pub pad: u16,
+}
+
+/// What the kernel knows of the application's socket when it closes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// When it was established, `CLOCK_MONOTONIC`, nanoseconds.
+    pub established_ns: u64,
+    /// When it closed; 0 while it is open.
+    pub closed_ns: u64,
+    /// Bytes that the application sent and the agent acknowledged.
+    pub bytes_acked: u64,
+    /// Bytes that the application's socket received.
+    pub bytes_received: u64,
+    /// Smoothed round-trip time, microseconds.
+    pub srtt_us: u32,
+    /// Retransmitted segments.
+    pub retransmits: u32,
+}
+
+#[cfg(feature = "user")]
+mod pod {
+    //! SAFETY for every impl here: `repr(C)`, integers and byte arrays only, no implicit padding (asserted in `layout`),
+    //! so any bit pattern is a valid value and every byte is initialised.
+
+    use super::{Address, ClientKey, Control, Endpoint, Facts, FactsKey, Workload};
+
+    // SAFETY: see the module.
+    unsafe impl aya::Pod for Address {}
+    // SAFETY: see the module.
+    unsafe impl aya::Pod for Endpoint {}
+    // SAFETY: see the module.
+    unsafe impl aya::Pod for Workload {}
+    // SAFETY: see the module.
+    unsafe impl aya::Pod for ClientKey {}
+    // SAFETY: see the module.
+    unsafe impl aya::Pod for Control {}
+    // SAFETY: see the module.
+    unsafe impl aya::Pod for FactsKey {}
+    // SAFETY: see the module.
+    unsafe impl aya::Pod for Facts {}
+}

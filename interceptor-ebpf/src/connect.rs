@@ -1,0 +1,112 @@
+//! cgroup/connect4 and connect6: a TCP connect() to a captured destination goes to the agent's listener in the same
+//! network namespace. Attached to the cgroup above all workloads. Keeps no state: the loopback address carries the index.
+
+use aya_ebpf::{macros::cgroup_sock_addr, programs::SockAddrContext};
+use aya_log_ebpf::debug;
+use interceptor_common::{
+    Endpoint,
+    counters::Counter,
+    policy::{self, ConnectView},
+};
+
+use crate::{
+    ctx::{self, SockAddr},
+    maps,
+};
+
+/// Tells the kernel to go on with the (perhaps changed) address. Nothing here ever refuses a connect().
+const PROCEED: i32 = 1;
+
+struct View<'a> {
+    ctx: &'a SockAddrContext,
+    addr: SockAddr,
+    destination: Endpoint,
+    native_v6: bool,
+}
+
+impl ConnectView for View<'_> {
+    #[inline(always)]
+    fn protocol(&self) -> u32 {
+        self.addr.protocol()
+    }
+    #[inline(always)]
+    fn destination(&self) -> Endpoint {
+        self.destination
+    }
+    #[inline(always)]
+    fn captured(&self, destination: &Endpoint) -> Option<u32> {
+        maps::captured(destination)
+    }
+    #[inline(always)]
+    fn is_workload(&self) -> bool {
+        maps::workload(ctx::netns(self.ctx)).is_some()
+    }
+    #[inline(always)]
+    fn is_agent(&self) -> bool {
+        maps::control().is_some_and(|control| control.agent_cgroup != 0 && control.agent_cgroup == ctx::current_cgroup())
+    }
+    #[inline(always)]
+    fn agent_alive(&self) -> bool {
+        maps::agent_alive()
+    }
+    #[inline(always)]
+    fn bound_to_device(&self) -> bool {
+        self.addr.socket().is_some_and(|sk| sk.bound_device() != 0)
+    }
+    #[inline(always)]
+    fn bound_to_v6_source(&self) -> bool {
+        self.native_v6
+            && self.addr.socket().is_some_and(|sk| {
+                let source = sk.source_v6();
+                !source.is_unspecified() && !source.is_v4()
+            })
+    }
+    #[inline(always)]
+    fn v6_only(&self) -> bool {
+        self.native_v6 && self.addr.socket().is_some_and(|sk| sk.v6_only())
+    }
+}
+
+/// cgroup/connect4.
+#[cgroup_sock_addr(connect4)]
+pub(crate) fn on_connect4(ctx: SockAddrContext) -> i32 {
+    let addr = SockAddr::new(&ctx);
+    let view = View { ctx: &ctx, addr, destination: addr.v4(), native_v6: false };
+    if let Some(to) = decide(&view) {
+        addr.set_v4(&to);
+    }
+    PROCEED
+}
+
+/// cgroup/connect6; also sees `::ffff:a.b.c.d`, which dual-stack applications use for IPv4.
+#[cgroup_sock_addr(connect6)]
+pub(crate) fn on_connect6(ctx: SockAddrContext) -> i32 {
+    let addr = SockAddr::new(&ctx);
+    let destination = addr.v6();
+    let view = View { ctx: &ctx, addr, destination, native_v6: !destination.address.is_v4() };
+    if let Some(to) = decide(&view) {
+        addr.set_v6(&to);
+    }
+    PROCEED
+}
+
+#[inline(always)]
+fn decide(view: &View<'_>) -> Option<Endpoint> {
+    let port = maps::control()?.outbound_port;
+    match policy::connect(view) {
+        Ok(index) => {
+            maps::count(Counter::OutboundRedirected);
+            if maps::debug() {
+                debug!(view.ctx, "connect redirected: index {} port {}", index, view.destination.port.to_host());
+            }
+            Some(Endpoint::new(policy::loopback(index), port))
+        }
+        Err(reason) => {
+            maps::count(reason);
+            if maps::debug() {
+                debug!(view.ctx, "connect passed: reason {} port {}", reason as u32, view.destination.port.to_host());
+            }
+            None
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! Every read and write of a hook's context, each field once and volatile.
+//!
+//! LLVM merges `if v4 { ctx.a } else { ctx.b }` into arithmetic on the context pointer, which the verifier refuses;
+//! volatile accesses keep each one where it is written. Nothing here decides anything.
+
+use core::ptr::{addr_of, addr_of_mut, read_volatile, write_volatile};
+
+use aya_ebpf::{
+    EbpfContext,
+    bindings::{bpf_sk_lookup, bpf_sock, bpf_sock_addr},
+    helpers::{bpf_get_current_cgroup_id, bpf_get_netns_cookie, bpf_probe_read_kernel},
+    programs::{SkLookupContext, SockAddrContext, SockOpsContext},
+};
+use interceptor_common::{Address, Endpoint, NetPort};
+
+/// `AF_INET` of the kernel.
+const AF_INET: u32 = 2;
+
+/// Where `struct sock` keeps `skc_ipv6only`: byte 19, bit 5 (`include/net/sock.h`, unchanged from 4.4 to 6.18: 8 bytes of
+/// addresses, 4 of hash, 4 of ports, 2 of family, 1 of state, then the bit-fields `reuse:4, reuseport:1, ipv6only:1`).
+const IPV6ONLY: (usize, u8) = (19, 0x20);
+
+/// The cookie of the network namespace that a context belongs to.
+#[inline(always)]
+pub(crate) fn netns(ctx: &impl EbpfContext) -> u64 {
+    // SAFETY: the helper takes the program's own context (sock_addr 5.7, sock_ops 5.15).
+    unsafe { bpf_get_netns_cookie(ctx.as_ptr()) }
+}
+
+/// Identifier of the calling task's cgroup.
+#[inline(always)]
+pub(crate) fn current_cgroup() -> u64 {
+    // SAFETY: the helper takes no argument (cgroup programs 4.18).
+    unsafe { bpf_get_current_cgroup_id() }
+}
+
+/// The context of a sock_addr hook.
+#[derive(Clone, Copy)]
+pub(crate) struct SockAddr(*mut bpf_sock_addr);
+
+impl SockAddr {
+    #[inline(always)]
+    pub(crate) fn new(ctx: &SockAddrContext) -> Self {
+        Self(ctx.sock_addr)
+    }
+
+    #[inline(always)]
+    pub(crate) fn protocol(self) -> u32 {
+        // SAFETY: the kernel hands a valid context; all four bytes of this field may be read.
+        unsafe { read_volatile(addr_of!((*self.0).protocol)) }
+    }
+
+    /// The IPv4 address and port that the hook may change.
+    #[inline(always)]
+    pub(crate) fn v4(self) -> Endpoint {
+        // SAFETY: as for `protocol`.
+        let ip = unsafe { read_volatile(addr_of!((*self.0).user_ip4)) };
+        Endpoint::new(Address::from_be32(ip), self.port())
+    }
+
+    /// The IPv6 address and port that the hook may change.
+    #[inline(always)]
+    pub(crate) fn v6(self) -> Endpoint {
+        // SAFETY: as for `protocol`, each word alone.
+        let words = unsafe {
+            [
+                read_volatile(addr_of!((*self.0).user_ip6[0])),
+                read_volatile(addr_of!((*self.0).user_ip6[1])),
+                read_volatile(addr_of!((*self.0).user_ip6[2])),
+                read_volatile(addr_of!((*self.0).user_ip6[3])),
+            ]
+        };
+        Endpoint::new(Address::from_be32x4(words), self.port())
+    }
+
+    #[inline(always)]
+    fn port(self) -> NetPort {
+        // SAFETY: as for `protocol`.
+        let port = unsafe { read_volatile(addr_of!((*self.0).user_port)) };
+        NetPort(port as u16)
+    }
+
+    #[inline(always)]
+    pub(crate) fn set_v4(self, to: &Endpoint) {
+        // SAFETY: sock_addr hooks may write these fields.
+        unsafe { write_volatile(addr_of_mut!((*self.0).user_ip4), to.address.to_be32x4()[3]) };
+        self.set_port(to.port);
+    }
+
+    #[inline(always)]
+    pub(crate) fn set_v6(self, to: &Endpoint) {
+        let words = to.address.to_be32x4();
+        // SAFETY: as for `set_v4`, each word alone.
+        unsafe {
+            write_volatile(addr_of_mut!((*self.0).user_ip6[0]), words[0]);
+            write_volatile(addr_of_mut!((*self.0).user_ip6[1]), words[1]);
+            write_volatile(addr_of_mut!((*self.0).user_ip6[2]), words[2]);
+            write_volatile(addr_of_mut!((*self.0).user_ip6[3]), words[3]);
+        }
+        self.set_port(to.port);
+    }
+
+    #[inline(always)]
+    fn set_port(self, port: NetPort) {
+        // SAFETY: as for `set_v4`.
+        unsafe { write_volatile(addr_of_mut!((*self.0).user_port), u32::from(port.0)) };
+    }
+
+    /// The socket, which connect and name hooks always have; the verifier wants the check.
+    #[inline(always)]
+    pub(crate) fn socket(self) -> Option<Sock> {
+        // SAFETY: as for `protocol`.
+        let sk = unsafe { read_volatile(addr_of!((*self.0).__bindgen_anon_1.sk)) };
+        if sk.is_null() { None } else { Some(Sock(sk)) }
+    }
+}
+
+/// The socket behind a sock_addr context.
+#[derive(Clone, Copy)]
+pub(crate) struct Sock(*mut bpf_sock);
+
+impl Sock {
+    #[inline(always)]
+    pub(crate) fn bound_device(self) -> u32 {
+        // SAFETY: checked not to be null in `SockAddr::socket`; the verifier translates the access.
+        unsafe { read_volatile(addr_of!((*self.0).bound_dev_if)) }
+    }
+
+    /// The source address that an IPv6 socket is bound to; unspecified when it is not.
+    #[inline(always)]
+    pub(crate) fn source_v6(self) -> Address {
+        // SAFETY: as for `bound_device`, each word alone.
+        let words = unsafe {
+            [
+                read_volatile(addr_of!((*self.0).src_ip6[0])),
+                read_volatile(addr_of!((*self.0).src_ip6[1])),
+                read_volatile(addr_of!((*self.0).src_ip6[2])),
+                read_volatile(addr_of!((*self.0).src_ip6[3])),
+            ]
+        };
+        Address::from_be32x4(words)
+    }
+
+    /// The IPv4 far end of a connected socket, also of an IPv6 socket that talks IPv4.
+    #[inline(always)]
+    pub(crate) fn far_v4(self) -> Endpoint {
+        // SAFETY: as for `bound_device`.
+        let (ip, port) =
+            unsafe { (read_volatile(addr_of!((*self.0).dst_ip4)), read_volatile(addr_of!((*self.0).dst_port))) };
+        Endpoint::new(Address::from_be32(ip), NetPort(port as u16))
+    }
+
+    /// Whether this is an `IPV6_V6ONLY` socket. No helper and no field of `bpf_sock` tells.
+    #[inline(always)]
+    pub(crate) fn v6_only(self) -> bool {
+        // The verifier refuses arithmetic on socket pointers: the head of the struct is read as a whole.
+        // SAFETY: the helper checks the address itself and reports a fault.
+        match unsafe { bpf_probe_read_kernel(self.0.cast::<[u8; 20]>()) } {
+            Ok(head) => head[IPV6ONLY.0] & IPV6ONLY.1 != 0,
+            // Unreadable: in doubt it passes.
+            Err(_) => true,
+        }
+    }
+}
+
+/// The context of an sk_lookup hook.
+#[derive(Clone, Copy)]
+pub(crate) struct Lookup(*mut bpf_sk_lookup);
+
+impl Lookup {
+    #[inline(always)]
+    pub(crate) fn new(ctx: &SkLookupContext) -> Self {
+        Self(ctx.lookup)
+    }
+
+    #[inline(always)]
+    pub(crate) fn protocol(self) -> u32 {
+        // SAFETY: the kernel hands a valid context.
+        unsafe { read_volatile(addr_of!((*self.0).protocol)) }
+    }
+
+    #[inline(always)]
+    fn is_v4(self) -> bool {
+        // SAFETY: as for `protocol`.
+        unsafe { read_volatile(addr_of!((*self.0).family)) == AF_INET }
+    }
+
+    /// Where the packet comes from.
+    #[inline(always)]
+    pub(crate) fn remote(self) -> Address {
+        if self.is_v4() {
+            // SAFETY: as for `protocol`.
+            return Address::from_be32(unsafe { read_volatile(addr_of!((*self.0).remote_ip4)) });
+        }
+        // SAFETY: as for `protocol`, each word alone.
+        let words = unsafe {
+            [
+                read_volatile(addr_of!((*self.0).remote_ip6[0])),
+                read_volatile(addr_of!((*self.0).remote_ip6[1])),
+                read_volatile(addr_of!((*self.0).remote_ip6[2])),
+                read_volatile(addr_of!((*self.0).remote_ip6[3])),
+            ]
+        };
+        Address::from_be32x4(words)
+    }
+
+    /// Where the packet goes.
+    #[inline(always)]
+    pub(crate) fn local(self) -> Endpoint {
+        // SAFETY: as for `protocol`. The kernel gives this port in host byte order.
+        let port = NetPort::from_host(unsafe { read_volatile(addr_of!((*self.0).local_port)) } as u16);
+        if self.is_v4() {
+            // SAFETY: as for `protocol`.
+            return Endpoint::new(Address::from_be32(unsafe { read_volatile(addr_of!((*self.0).local_ip4)) }), port);
+        }
+        // SAFETY: as for `protocol`, each word alone.
+        let words = unsafe {
+            [
+                read_volatile(addr_of!((*self.0).local_ip6[0])),
+                read_volatile(addr_of!((*self.0).local_ip6[1])),
+                read_volatile(addr_of!((*self.0).local_ip6[2])),
+                read_volatile(addr_of!((*self.0).local_ip6[3])),
+            ]
+        };
+        Endpoint::new(Address::from_be32x4(words), port)
+    }
+}
+
+/// The context of a sock_ops hook.
+#[derive(Clone, Copy)]
+pub(crate) struct Ops<'a>(pub(crate) &'a SockOpsContext);
+
+macro_rules! ops_field {
+    ($(#[$doc:meta])* $name:ident: $type:ty) => {
+        $(#[$doc])*
+        #[inline(always)]
+        pub(crate) fn $name(self) -> $type {
+            // SAFETY: the kernel hands a valid context; the verifier translates the access.
+            unsafe { read_volatile(addr_of!((*self.0.ops).$name)) }
+        }
+    };
+}
+
+impl Ops<'_> {
+    ops_field!(
+        /// Smoothed round-trip time, in eighths of a microsecond.
+        srtt_us: u32
+    );
+    ops_field!(total_retrans: u32);
+    ops_field!(bytes_acked: u64);
+    ops_field!(bytes_received: u64);
+    ops_field!(family: u32);
+    ops_field!(op: u32);
+    ops_field!(
+        /// Host byte order, unlike the remote port.
+        local_port: u32
+    );
+    ops_field!(remote_port: u32);
+    ops_field!(remote_ip4: u32);
+
+    /// The second argument of a callback: for a change of state, the new state.
+    #[inline(always)]
+    pub(crate) fn new_state(self) -> u32 {
+        // SAFETY: as for the fields above.
+        unsafe { read_volatile(addr_of!((*self.0.ops).__bindgen_anon_1.args[1])) }
+    }
+
+    /// The far end of the connection.
+    #[inline(always)]
+    pub(crate) fn remote(self) -> Endpoint {
+        // The verifier's translation puts the two bytes, in network order, into the upper half on little-endian hosts.
+        let port = NetPort((self.remote_port() >> 16) as u16);
+        if self.family() == AF_INET {
+            return Endpoint::new(Address::from_be32(self.remote_ip4()), port);
+        }
+        // SAFETY: as for the fields above, each word alone.
+        let words = unsafe {
+            [
+                read_volatile(addr_of!((*self.0.ops).remote_ip6[0])),
+                read_volatile(addr_of!((*self.0.ops).remote_ip6[1])),
+                read_volatile(addr_of!((*self.0.ops).remote_ip6[2])),
+                read_volatile(addr_of!((*self.0.ops).remote_ip6[3])),
+            ]
+        };
+        Endpoint::new(Address::from_be32x4(words), port)
+    }
+}

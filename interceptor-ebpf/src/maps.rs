@@ -1,0 +1,127 @@
+//! The maps and globals of the object, and typed access to them. The table in `interceptor-common` says who writes what.
+
+use aya_ebpf::{
+    Global,
+    bindings::BPF_F_NO_PREALLOC,
+    helpers::bpf_ktime_get_ns,
+    macros::map,
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, SockHash},
+};
+use interceptor_common::{
+    Address, ClientKey, Control, Endpoint, Facts, FactsKey, Workload,
+    counters::{self, Counter},
+    names, policy,
+};
+
+/// Set by `--ebpf-log`; constant for the verifier, so that logging costs nothing when it is off.
+#[unsafe(no_mangle)]
+static DEBUG: Global<u32> = Global::new(0);
+
+#[map]
+static CAPTURE: HashMap<Endpoint, u32> = HashMap::with_max_entries(names::CAPTURE_CAPACITY, BPF_F_NO_PREALLOC);
+#[map]
+static ORIGINALS: HashMap<u32, Endpoint> = HashMap::with_max_entries(names::CAPTURE_CAPACITY, BPF_F_NO_PREALLOC);
+#[map]
+static WORKLOADS: HashMap<u64, Workload> = HashMap::with_max_entries(names::WORKLOADS_CAPACITY, BPF_F_NO_PREALLOC);
+#[map]
+static INBOUND: HashMap<Endpoint, u32> = HashMap::with_max_entries(names::INBOUND_CAPACITY, BPF_F_NO_PREALLOC);
+#[map]
+static PEERS: HashMap<Address, u32> = HashMap::with_max_entries(names::PEERS_CAPACITY, BPF_F_NO_PREALLOC);
+#[map]
+static LISTENERS: SockHash<Address> = SockHash::with_max_entries(names::WORKLOADS_CAPACITY, 0);
+#[map]
+static CLIENTS: HashMap<ClientKey, Endpoint> = HashMap::with_max_entries(names::CLIENTS_CAPACITY, BPF_F_NO_PREALLOC);
+#[map]
+static FACTS: LruHashMap<FactsKey, Facts> = LruHashMap::with_max_entries(names::FACTS_CAPACITY, 0);
+#[map]
+static CONTROL: Array<Control> = Array::with_max_entries(1, 0);
+#[map]
+static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(counters::COUNT, 0);
+
+/// Whether debug messages are wanted.
+#[inline(always)]
+pub(crate) fn debug() -> bool {
+    DEBUG.load() != 0
+}
+
+/// Adds one to a counter.
+#[inline(always)]
+pub(crate) fn count(counter: Counter) {
+    if let Some(slot) = COUNTERS.get_ptr_mut(counter as u32) {
+        // SAFETY: the slot belongs to this CPU, and hooks do not preempt each other's access to it in a way that tears.
+        unsafe { *slot += 1 };
+    }
+}
+
+/// What the agent tells the hooks.
+#[inline(always)]
+pub(crate) fn control() -> Option<&'static Control> {
+    CONTROL.get(0)
+}
+
+/// Whether the agent showed itself recently enough.
+#[inline(always)]
+pub(crate) fn agent_alive() -> bool {
+    // SAFETY: the helper takes no argument and only reads a clock.
+    let now = unsafe { bpf_ktime_get_ns() };
+    control().is_some_and(|control| policy::alive(control, now))
+}
+
+/// The index of a captured destination.
+#[inline(always)]
+pub(crate) fn captured(destination: &Endpoint) -> Option<u32> {
+    // SAFETY: BPF_F_NO_PREALLOC: an element that is removed is freed after RCU, never reused under a reader.
+    unsafe { CAPTURE.get(destination) }.copied()
+}
+
+/// The original destination behind an index.
+#[inline(always)]
+pub(crate) fn original(index: u32) -> Option<&'static Endpoint> {
+    // SAFETY: as for `captured`.
+    unsafe { ORIGINALS.get(index) }
+}
+
+/// The workload of a network namespace.
+#[inline(always)]
+pub(crate) fn workload(netns: u64) -> Option<&'static Workload> {
+    // SAFETY: as for `captured`.
+    unsafe { WORKLOADS.get(netns) }
+}
+
+/// Whether a workload's port is intercepted inbound.
+#[inline(always)]
+pub(crate) fn inbound(local: &Endpoint) -> bool {
+    INBOUND.get_ptr(local).is_some()
+}
+
+/// Whether an address is that of a captured workload.
+#[inline(always)]
+pub(crate) fn peer(remote: &Address) -> bool {
+    PEERS.get_ptr(remote).is_some()
+}
+
+/// The inbound listeners by workload address.
+#[inline(always)]
+pub(crate) fn listeners() -> &'static SockHash<Address> {
+    &LISTENERS
+}
+
+/// The real client behind the agent's connection to an application.
+#[inline(always)]
+pub(crate) fn client(key: &ClientKey) -> Option<&'static Endpoint> {
+    // SAFETY: as for `captured`.
+    unsafe { CLIENTS.get(key) }
+}
+
+/// The facts of an intercepted flow.
+#[inline(always)]
+pub(crate) fn facts(key: &FactsKey) -> Option<*mut Facts> {
+    FACTS.get_ptr_mut(key)
+}
+
+/// Begins the facts of an intercepted flow.
+#[inline(always)]
+pub(crate) fn begin_facts(key: &FactsKey, facts: &Facts) {
+    // A full map gives up its oldest entry; any other failure only leaves the record without kernel facts.
+    let _ = FACTS.insert(key, facts, 0);
+}

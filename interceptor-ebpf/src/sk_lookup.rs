@@ -1,0 +1,69 @@
+//! sk_lookup: a new inbound connection to a captured port goes to the agent's listener in that network namespace.
+//!
+//! One loaded program is linked to every workload's namespace. It cannot ask which one it runs for, so the listeners sit
+//! in one sockhash by the packet's destination address. Established connections never come here.
+
+use aya_ebpf::{bindings::sk_action::SK_PASS, macros::sk_lookup, programs::SkLookupContext};
+use aya_log_ebpf::debug;
+use interceptor_common::{
+    Address, Endpoint,
+    counters::Counter,
+    policy::{self, LookupView},
+};
+
+use crate::{ctx::Lookup, maps};
+
+/// `-ENOENT`: no listener under that address.
+const NO_LISTENER: i32 = -2;
+
+struct View {
+    lookup: Lookup,
+    local: Endpoint,
+}
+
+impl LookupView for View {
+    #[inline(always)]
+    fn remote(&self) -> Address {
+        self.lookup.remote()
+    }
+    #[inline(always)]
+    fn local(&self) -> Endpoint {
+        self.local
+    }
+    #[inline(always)]
+    fn captured(&self, local: &Endpoint) -> bool {
+        maps::inbound(local)
+    }
+    #[inline(always)]
+    fn is_peer(&self, remote: &Address) -> bool {
+        maps::peer(remote)
+    }
+    #[inline(always)]
+    fn agent_alive(&self) -> bool {
+        maps::agent_alive()
+    }
+}
+
+/// sk_lookup. Always passes: where nothing was assigned, the kernel looks the socket up as ever.
+#[sk_lookup]
+pub(crate) fn on_sk_lookup(ctx: SkLookupContext) -> u32 {
+    let lookup = Lookup::new(&ctx);
+    if lookup.protocol() != policy::TCP {
+        return SK_PASS;
+    }
+    let view = View { lookup, local: lookup.local() };
+    let verdict = policy::lookup(&view).and_then(|()| {
+        maps::listeners().redirect_sk_lookup(&ctx, view.local.address, 0).map_err(|errno| {
+            if errno == NO_LISTENER { Counter::InboundNoListener } else { Counter::InboundAssignFailed }
+        })
+    });
+    let counter = match verdict {
+        Ok(()) => Counter::InboundRedirected,
+        Err(reason) => reason,
+    };
+    maps::count(counter);
+    if maps::debug() {
+        debug!(&ctx, "inbound: counter {} port {}", counter as u32, view.local.port.to_host());
+    }
+    SK_PASS
+}

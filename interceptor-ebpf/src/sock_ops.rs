@@ -1,0 +1,76 @@
+//! sock_ops: what the kernel knows of an application's socket in an intercepted flow, for the flow record.
+//!
+//! Runs for every TCP socket of the captured cgroup when it is established, and goes on only for those whose far end is
+//! the agent. The agent reads the facts when it ends the flow. Optional: without it records lack their kernel part.
+
+use aya_ebpf::{
+    bindings::{
+        BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_STATE_CB,
+        BPF_SOCK_OPS_STATE_CB_FLAG,
+    },
+    helpers::bpf_ktime_get_ns,
+    macros::sock_ops,
+    programs::SockOpsContext,
+};
+use interceptor_common::{ClientKey, Facts, FactsKey, NetPort, policy};
+
+use crate::{
+    ctx::{self, Ops},
+    maps,
+};
+
+/// `TCP_CLOSE` of the kernel's states.
+const TCP_CLOSE: u32 = 7;
+
+/// sock_ops. The return value is not used by the callbacks that are handled.
+#[sock_ops]
+pub(crate) fn on_sock_ops(ctx: SockOpsContext) -> u32 {
+    let ops = Ops(&ctx);
+    match ops.op() {
+        BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB | BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => established(&ctx, ops),
+        BPF_SOCK_OPS_STATE_CB => changed(&ctx, ops),
+        _ => {}
+    }
+    0
+}
+
+#[inline(always)]
+fn key(ctx: &SockOpsContext, ops: Ops<'_>) -> FactsKey {
+    FactsKey {
+        netns: ctx::netns(ctx),
+        agent: ops.remote(),
+        port: NetPort::from_host(ops.local_port() as u16),
+        pad: 0,
+    }
+}
+
+#[inline(always)]
+fn established(ctx: &SockOpsContext, ops: Ops<'_>) {
+    let key = key(ctx, ops);
+    let Some(control) = maps::control() else { return };
+    let outbound = policy::redirected_index(&key.agent, control.outbound_port).is_some();
+    if !outbound && maps::client(&ClientKey::new(key.netns, key.agent)).is_none() {
+        return;
+    }
+    // SAFETY: the helper only reads a clock.
+    let facts = Facts { established_ns: unsafe { bpf_ktime_get_ns() }, ..Facts::default() };
+    maps::begin_facts(&key, &facts);
+    // Without the flag no change of state is told and the facts stay as they are.
+    let _ = ctx.set_cb_flags(BPF_SOCK_OPS_STATE_CB_FLAG as i32);
+}
+
+#[inline(always)]
+fn changed(ctx: &SockOpsContext, ops: Ops<'_>) {
+    let key = key(ctx, ops);
+    let Some(facts) = maps::facts(&key) else { return };
+    // SAFETY: the pointer is a live map value; only this socket's callbacks write it, under the socket's lock.
+    let facts = unsafe { &mut *facts };
+    facts.bytes_acked = ops.bytes_acked();
+    facts.bytes_received = ops.bytes_received();
+    facts.srtt_us = ops.srtt_us() >> 3;
+    facts.retransmits = ops.total_retrans();
+    if ops.new_state() == TCP_CLOSE {
+        // SAFETY: the helper only reads a clock.
+        facts.closed_ns = unsafe { bpf_ktime_get_ns() };
+    }
+}

@@ -1,0 +1,14 @@
+//! The kernel side as the agent sees it: load, attach, typed maps. The only user of aya in the crate.
+//!
+//! `capture` owns the [`Kernel`] and fills the maps; workers get their own handles of the two maps that belong to
+//! connections. Nothing is pinned: links and maps vanish with the process, which is how the hooks fail open.
+
+mod error;
+mod load;
+mod logging;
+mod maps;
+mod object;
+
+pub use error::BpfError;
+pub use load::{CgroupLinks, HookState, Kernel, NetnsLink};
+pub use maps::{CaptureMaps, FlowMaps, KernelCounters};

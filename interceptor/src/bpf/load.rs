@@ -1,0 +1,199 @@
+//! Loads the object and attaches its programs. A program that this kernel refuses is left out and said so: only the
+//! connect hooks are indispensable.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use aya::programs::cgroup_sock_addr::CgroupSockAddrLink;
+use aya::programs::sk_lookup::SkLookupLink;
+use aya::programs::sock_ops::SockOpsLink;
+use aya::programs::{CgroupAttachMode, CgroupSockAddr, ProgramError, SkLookup, SockOps};
+use aya::{Ebpf, EbpfLoader};
+use interceptor_common::names;
+
+use super::error::BpfError;
+use super::maps::{CaptureMaps, FlowMaps, KernelCounters};
+use super::{logging, object};
+
+/// The sock_addr programs, all attached to a cgroup.
+const SOCK_ADDR: [&str; 6] = [
+    names::CONNECT4,
+    names::CONNECT6,
+    names::GETPEERNAME4,
+    names::GETPEERNAME6,
+    names::GETSOCKNAME4,
+    names::GETSOCKNAME6,
+];
+
+/// Without these nothing can be captured.
+const INDISPENSABLE: [&str; 2] = [names::CONNECT4, names::CONNECT6];
+
+/// On kernels from 5.7 aya makes a bpf_link, which is always of the multi kind and refuses the multi flag.
+const MODE: CgroupAttachMode = CgroupAttachMode::Single;
+
+/// The loaded object.
+pub struct Kernel {
+    ebpf: Ebpf,
+    hooks: BTreeMap<&'static str, HookState>,
+}
+
+/// What became of a program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HookState {
+    /// The kernel took it.
+    Loaded,
+    /// The kernel refused it, with its words.
+    Unavailable(String),
+}
+
+/// The programs attached to one cgroup; dropping detaches them.
+#[derive(Debug)]
+pub struct CgroupLinks {
+    _sock_addr: Vec<CgroupSockAddrLink>,
+    _sock_ops: Option<SockOpsLink>,
+}
+
+/// sk_lookup attached to one network namespace; dropping detaches it.
+#[derive(Debug)]
+pub struct NetnsLink {
+    _link: SkLookupLink,
+}
+
+impl Kernel {
+    /// Loads the embedded object and every program of it.
+    ///
+    /// # Errors
+    /// Where the object is missing or refused, or a connect hook is refused.
+    pub fn load(debug: bool) -> Result<Self, BpfError> {
+        if object::OBJECT.is_empty() {
+            return Err(BpfError::NotBuilt);
+        }
+        let ebpf = EbpfLoader::new()
+            .override_global(names::DEBUG, &u32::from(debug), true)
+            .load(object::OBJECT)
+            .map_err(|source| BpfError::Object(Box::new(source)))?;
+        let mut kernel = Self { ebpf, hooks: BTreeMap::new() };
+        for name in SOCK_ADDR {
+            let loaded = kernel.sock_addr(name).and_then(CgroupSockAddr::load);
+            kernel.note(name, loaded)?;
+        }
+        let loaded = kernel.sk_lookup().and_then(SkLookup::load);
+        kernel.note(names::SK_LOOKUP, loaded)?;
+        let loaded = kernel.sock_ops().and_then(SockOps::load);
+        kernel.note(names::SOCK_OPS, loaded)?;
+        if debug {
+            logging::start(&mut kernel.ebpf);
+        }
+        Ok(kernel)
+    }
+
+    /// Every program with what became of it.
+    pub fn hooks(&self) -> &BTreeMap<&'static str, HookState> {
+        &self.hooks
+    }
+
+    /// Attaches the cgroup programs to a cgroup v2 directory.
+    ///
+    /// # Errors
+    /// Where the directory cannot be opened, or the kernel refuses a program that it had loaded.
+    pub fn attach_cgroup(&mut self, path: &Path) -> Result<CgroupLinks, BpfError> {
+        let open = |source| BpfError::OpenCgroup { path: path.to_owned(), source };
+        let cgroup = File::open(path).map_err(open)?;
+        let refused =
+            |program| move |source| BpfError::Cgroup { program, cgroup: path.to_owned(), source: Box::new(source) };
+        let mut sock_addr = Vec::with_capacity(SOCK_ADDR.len());
+        for name in SOCK_ADDR {
+            if self.is_loaded(name) {
+                let program = self.sock_addr(name).map_err(refused(name))?;
+                let link = program.attach(&cgroup, MODE).and_then(|id| program.take_link(id)).map_err(refused(name))?;
+                sock_addr.push(link);
+            }
+        }
+        let mut sock_ops = None;
+        if self.is_loaded(names::SOCK_OPS) {
+            let program = self.sock_ops().map_err(refused(names::SOCK_OPS))?;
+            let link = program.attach(&cgroup, MODE).and_then(|id| program.take_link(id));
+            sock_ops = Some(link.map_err(refused(names::SOCK_OPS))?);
+        }
+        Ok(CgroupLinks { _sock_addr: sock_addr, _sock_ops: sock_ops })
+    }
+
+    /// Attaches sk_lookup to a network namespace.
+    ///
+    /// # Errors
+    /// Where the kernel refuses.
+    pub fn attach_netns(&mut self, netns: impl AsFd) -> Result<NetnsLink, BpfError> {
+        if !self.is_loaded(names::SK_LOOKUP) {
+            return Err(BpfError::Unavailable(names::SK_LOOKUP));
+        }
+        let refused = |source| BpfError::Netns(Box::new(source));
+        let program = self.sk_lookup().map_err(refused)?;
+        let link = program.attach(netns).and_then(|id| program.take_link(id)).map_err(refused)?;
+        Ok(NetnsLink { _link: link })
+    }
+
+    /// The maps that `capture` fills.
+    ///
+    /// # Errors
+    /// Where the object lacks one, or it was taken before.
+    pub fn capture_maps(&mut self) -> Result<CaptureMaps, BpfError> {
+        CaptureMaps::take(&mut self.ebpf)
+    }
+
+    /// A worker's own handles of the maps that belong to connections.
+    ///
+    /// # Errors
+    /// Where a descriptor cannot be had.
+    pub fn flow_maps(&self) -> Result<FlowMaps, BpfError> {
+        FlowMaps::open(&self.ebpf)
+    }
+
+    /// The hooks' counters.
+    ///
+    /// # Errors
+    /// Where a descriptor cannot be had.
+    pub fn counters(&self) -> Result<KernelCounters, BpfError> {
+        KernelCounters::open(&self.ebpf)
+    }
+
+    fn is_loaded(&self, name: &str) -> bool {
+        self.hooks.get(name) == Some(&HookState::Loaded)
+    }
+
+    fn note(&mut self, name: &'static str, loaded: Result<(), ProgramError>) -> Result<(), BpfError> {
+        let state = match loaded {
+            Ok(()) => HookState::Loaded,
+            Err(source) => {
+                let error = BpfError::Program { program: name, source: Box::new(source) };
+                if INDISPENSABLE.contains(&name) {
+                    return Err(error);
+                }
+                HookState::Unavailable(error.to_string())
+            }
+        };
+        self.hooks.insert(name, state);
+        Ok(())
+    }
+
+    fn sock_addr(&mut self, name: &'static str) -> Result<&mut CgroupSockAddr, ProgramError> {
+        program(&mut self.ebpf, name)
+    }
+
+    fn sk_lookup(&mut self) -> Result<&mut SkLookup, ProgramError> {
+        program(&mut self.ebpf, names::SK_LOOKUP)
+    }
+
+    fn sock_ops(&mut self) -> Result<&mut SockOps, ProgramError> {
+        program(&mut self.ebpf, names::SOCK_OPS)
+    }
+}
+
+fn program<'e, P>(ebpf: &'e mut Ebpf, name: &'static str) -> Result<&'e mut P, ProgramError>
+where
+    &'e mut P: TryFrom<&'e mut aya::programs::Program, Error = ProgramError>,
+{
+    // A name that the object lacks is a build of mixed parts; it reads like a program of the wrong type.
+    ebpf.program_mut(name).ok_or(ProgramError::UnexpectedProgramType)?.try_into()
+}

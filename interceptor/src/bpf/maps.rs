@@ -1,0 +1,173 @@
+//! Typed handles of the maps. `interceptor-common` says what each map holds and who writes it.
+
+use std::borrow::Borrow;
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::Arc;
+
+use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, SockHash};
+use aya::{Ebpf, Pod};
+use interceptor_common::{
+    Address, ClientKey, Control, Endpoint, Facts, FactsKey, Workload, counters, names,
+};
+
+use super::error::BpfError;
+
+/// The maps that `capture` fills, from the control thread.
+pub struct CaptureMaps {
+    /// Captured destinations by address.
+    pub captured: Table<Endpoint, u32>,
+    /// Captured destinations by index.
+    pub originals: Table<u32, Endpoint>,
+    /// Workloads by netns cookie.
+    pub workloads: Table<u64, Workload>,
+    /// Ports that are intercepted inbound.
+    pub inbound: Table<Endpoint, u32>,
+    /// Addresses of captured workloads.
+    pub peers: Table<Address, u32>,
+    listeners: SockHash<MapData, Address>,
+    control: Array<MapData, Control>,
+}
+
+impl CaptureMaps {
+    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, BpfError> {
+        Ok(Self {
+            captured: Table::new(names::CAPTURE, take(ebpf, names::CAPTURE)?)?,
+            originals: Table::new(names::ORIGINALS, take(ebpf, names::ORIGINALS)?)?,
+            workloads: Table::new(names::WORKLOADS, take(ebpf, names::WORKLOADS)?)?,
+            inbound: Table::new(names::INBOUND, take(ebpf, names::INBOUND)?)?,
+            peers: Table::new(names::PEERS, take(ebpf, names::PEERS)?)?,
+            listeners: SockHash::try_from(take(ebpf, names::LISTENERS)?).map_err(BpfError::map(names::LISTENERS))?,
+            control: Array::try_from(take(ebpf, names::CONTROL)?).map_err(BpfError::map(names::CONTROL))?,
+        })
+    }
+
+    /// Makes the inbound listener of a workload's address known to sk_lookup. The kernel forgets it when it closes.
+    ///
+    /// # Errors
+    /// Where the kernel refuses the socket or the map is full.
+    pub fn set_listener(&mut self, address: Address, listener: &impl AsRawFd) -> Result<(), BpfError> {
+        self.listeners.insert(address, listener, 0).map_err(BpfError::map(names::LISTENERS))
+    }
+
+    /// Shows the hooks that the agent lives.
+    ///
+    /// # Errors
+    /// Where the kernel refuses.
+    pub fn set_control(&mut self, control: Control) -> Result<(), BpfError> {
+        self.control.set(0, control, 0).map_err(BpfError::map(names::CONTROL))
+    }
+}
+
+/// A worker's own handles of the maps that belong to connections.
+pub struct FlowMaps {
+    clients: Table<ClientKey, Endpoint>,
+    facts: Table<FactsKey, Facts>,
+}
+
+impl FlowMaps {
+    pub(super) fn open(ebpf: &Ebpf) -> Result<Self, BpfError> {
+        Ok(Self {
+            clients: Table::new(names::CLIENTS, open(ebpf, names::CLIENTS)?)?,
+            facts: Table::new(names::FACTS, open(ebpf, names::FACTS)?)?,
+        })
+    }
+
+    /// Says which client is behind the agent's connection to an application.
+    ///
+    /// # Errors
+    /// Where the map is full.
+    pub fn set_client(&mut self, key: ClientKey, client: Endpoint) -> Result<(), BpfError> {
+        self.clients.insert(key, client)
+    }
+
+    /// Forgets what [`FlowMaps::set_client`] said.
+    ///
+    /// # Errors
+    /// Where the kernel refuses.
+    pub fn remove_client(&mut self, key: &ClientKey) -> Result<(), BpfError> {
+        self.clients.remove(key)
+    }
+
+    /// Takes what the kernel gathered of an application's socket, if it gathered anything.
+    pub fn take_facts(&mut self, key: &FactsKey) -> Option<Facts> {
+        let facts = self.facts.inner.get(key, 0).ok()?;
+        // A failure leaves the entry to the map's own LRU.
+        self.facts.remove(key).ok();
+        Some(facts)
+    }
+}
+
+/// The hooks' counters.
+pub struct KernelCounters {
+    array: PerCpuArray<MapData, u64>,
+}
+
+impl KernelCounters {
+    pub(super) fn open(ebpf: &Ebpf) -> Result<Self, BpfError> {
+        let array = PerCpuArray::try_from(open(ebpf, names::COUNTERS)?).map_err(BpfError::map(names::COUNTERS))?;
+        Ok(Self { array })
+    }
+
+    /// Every counter, summed over the CPUs, in the order of [`counters::ALL`].
+    pub fn read(&self) -> Vec<u64> {
+        (0..counters::COUNT)
+            .map(|index| self.array.get(&index, 0).map(|values| values.iter().sum()).unwrap_or_default())
+            .collect()
+    }
+}
+
+/// A hash map that knows its name for errors.
+pub struct Table<K: Pod, V: Pod> {
+    name: &'static str,
+    inner: HashMap<MapData, K, V>,
+}
+
+impl<K: Pod, V: Pod> Table<K, V> {
+    fn new(name: &'static str, map: Map) -> Result<Self, BpfError> {
+        Ok(Self { name, inner: HashMap::try_from(map).map_err(BpfError::map(name))? })
+    }
+
+    /// Adds or replaces an entry.
+    ///
+    /// # Errors
+    /// Where the map is full; see [`BpfError::is_full`].
+    pub fn insert(&mut self, key: impl Borrow<K>, value: impl Borrow<V>) -> Result<(), BpfError> {
+        self.inner.insert(key, value, 0).map_err(BpfError::map(self.name))
+    }
+
+    /// Removes an entry; one that is not there counts as removed.
+    ///
+    /// # Errors
+    /// Where the kernel refuses.
+    pub fn remove(&mut self, key: &K) -> Result<(), BpfError> {
+        match self.inner.remove(key) {
+            Err(MapError::KeyNotFound) => Ok(()),
+            Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+            other => other.map_err(BpfError::map(self.name)),
+        }
+    }
+}
+
+fn missing(name: &str) -> MapError {
+    MapError::InvalidName { name: name.to_owned() }
+}
+
+fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, BpfError> {
+    ebpf.take_map(name).ok_or_else(|| BpfError::map(name)(missing(name)))
+}
+
+/// A second handle of a map, over a descriptor of its own.
+fn open(ebpf: &Ebpf, name: &'static str) -> Result<Map, BpfError> {
+    let map = ebpf.map(name).ok_or_else(|| BpfError::map(name)(missing(name)))?;
+    let data = match map {
+        Map::HashMap(data) | Map::LruHashMap(data) | Map::PerCpuArray(data) => data,
+        _ => return Err(BpfError::map(name)(missing(name))),
+    };
+    let fd = data.fd().as_fd().try_clone_to_owned();
+    let fd = fd.map_err(|error| BpfError::map(name)(MapError::IoError(error)))?;
+    let data = MapData::from_fd(fd).map_err(BpfError::map(name))?;
+    Map::from_map_data(data).map_err(BpfError::map(name))
+}
+
+/// Reads the counters wherever metrics or status want them.
+pub type CounterReader = Arc<dyn Fn() -> Vec<u64> + Send + Sync>;

@@ -1,0 +1,113 @@
+//! What every setting is when the file does not say, and the bounds of what it may say; each with its reason.
+//!
+//! [`settings`](super::settings) starts from the `Default` of each section and overwrites what the file names. The table in
+//! [`schema`](super::schema) repeats them in words; a test holds the two together.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{Admin, Capture, DefaultSpace, Flows, Metrics, Proxy, Routing, SameSpace, Splice};
+
+/// Azure Dev Spaces' header, which existing applications propagate, and that of Bridge to Kubernetes after it.
+pub const ROUTE_HEADERS: [&str; 2] = ["azds-route-as", "kubernetes-route-as"];
+/// A pod in a space works for that space (rule R4) unless it is told otherwise.
+pub const DEFAULT_SPACE: DefaultSpace = DefaultSpace::Caller;
+/// The cluster's own balancing stays in charge where nothing is to be re-routed.
+pub const SAME_SPACE: SameSpace = SameSpace::Original;
+
+/// Below the ephemeral ports (32768 and up), and the port that meshes use for this: applications keep off it.
+pub const OUTBOUND_PORT: u16 = 15001;
+/// Longer than any scheduling delay of a healthy agent, shorter than a client's patience.
+pub const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Below half a second an agent on a busy node looks dead; a minute of broken traffic is the most that anyone wants.
+pub const HEARTBEAT_BOUNDS: RangeInclusive<Duration> =
+    Duration::from_millis(500)..=Duration::from_secs(60);
+
+/// One per CPU, but at most 4; the agent decides when it starts, because parsing must not look at the machine.
+pub const WORKERS: usize = 0;
+/// More threads than that serve no node.
+pub const WORKERS_BOUNDS: RangeInclusive<usize> = 0..=256;
+/// Three lost SYNs (1 + 2 + 4 s) still connect.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The server is dialled meanwhile, so only a connection on which both ends stay silent waits this long.
+pub const DETECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A head fits into a few packets; whoever takes longer holds connections on purpose.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// Below the keep-alive of common servers (nginx 75 s), so that they seldom close what is being reused.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// A tenth of a second is enough on any network; more than an hour is as good as none.
+pub const TIMEOUT_BOUNDS: RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(3600);
+/// Twice what nginx and most servers accept (8 to 32 KiB): the application's own limit is to be met first.
+pub const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// A head of one KiB is the least that browsers need; over a MiB a connection's buffer becomes an attack.
+pub const MAX_HEAD_BOUNDS: RangeInclusive<usize> = 1024..=1024 * 1024;
+/// The self-test at start knows better than a file what works on this kernel.
+pub const SPLICE: Splice = Splice::Auto;
+
+/// A directory of its own below /run: gone after a reboot, writable by root only.
+pub const ADMIN_SOCKET: &str = "/run/interceptor/admin.sock";
+/// `sockaddr_un` has room for 108 bytes, one of which ends the path.
+pub const ADMIN_SOCKET_MAX: usize = 107;
+
+/// Loopback of the agent's network namespace: out of the pods' reach.
+pub const METRICS_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 15020);
+
+/// A few seconds of a busy node, in about 8 MiB.
+pub const FLOWS_CAPACITY: usize = 8192;
+/// A million records take about 1 GiB.
+pub const FLOWS_BOUNDS: RangeInclusive<usize> = 1..=1_000_000;
+
+/// Linux' largest process id (`PID_MAX_LIMIT` on 64 bit).
+pub const PID_BOUNDS: RangeInclusive<u32> = 1..=4_194_304;
+
+impl Default for Routing {
+    fn default() -> Self {
+        Self {
+            route_headers: ROUTE_HEADERS.map(str::to_owned).to_vec(),
+            ingress_suffixes: Vec::new(),
+            default_space: DEFAULT_SPACE,
+            same_space: SAME_SPACE,
+        }
+    }
+}
+
+impl Default for Capture {
+    fn default() -> Self {
+        Self { cgroup: None, outbound_port: OUTBOUND_PORT, heartbeat_timeout: HEARTBEAT_TIMEOUT }
+    }
+}
+
+impl Default for Proxy {
+    fn default() -> Self {
+        Self {
+            workers: WORKERS,
+            connect_timeout: CONNECT_TIMEOUT,
+            detect_timeout: DETECT_TIMEOUT,
+            head_timeout: HEAD_TIMEOUT,
+            idle_timeout: IDLE_TIMEOUT,
+            max_head_bytes: MAX_HEAD_BYTES,
+            splice: SPLICE,
+        }
+    }
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { socket: PathBuf::from(ADMIN_SOCKET) }
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self { address: Some(METRICS_ADDRESS) }
+    }
+}
+
+impl Default for Flows {
+    fn default() -> Self {
+        Self { capacity: FLOWS_CAPACITY }
+    }
+}

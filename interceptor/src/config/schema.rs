@@ -1,0 +1,108 @@
+//! Every key of the file, once: the parser's spelling, the suggestions, docs/config.md and the example's test all read
+//! this table.
+//!
+//! [`Fields`](super::cursor::Fields) refuses keys that are not in it and, in a debug build, readers that ask for one that
+//! is not. A key's bounds are constants beside its reader; a test holds the wording here against them.
+
+use Presence::{Default, Optional, Required};
+
+/// What leaving a key out means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Presence {
+    /// The file is refused.
+    Required,
+    /// There is no value to name; these words say what happens then.
+    Optional(&'static str),
+    /// This value, as YAML.
+    Default(&'static str),
+}
+
+/// One key.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Key {
+    /// Its path, items of a list as `[]`.
+    pub(super) path: &'static str,
+    /// The type and bounds of its value, in words.
+    pub(super) kind: &'static str,
+    /// What leaving it out means.
+    pub(super) presence: Presence,
+    /// What it is for, and when to change it.
+    pub(super) meaning: &'static str,
+}
+
+impl Key {
+    /// The path of the mapping that it belongs to (empty at the top), and its name there.
+    pub(super) fn split(&self) -> (&'static str, &'static str) {
+        self.path.rsplit_once('.').unwrap_or(("", self.path))
+    }
+}
+
+/// The keys of the mapping at a [pattern](super::path::Path::pattern).
+pub(super) fn keys_of(pattern: &str) -> impl Iterator<Item = &'static str> {
+    KEYS.iter().map(Key::split).filter(move |(parent, _)| *parent == pattern).map(|(_, name)| name)
+}
+
+const fn key(
+    path: &'static str,
+    kind: &'static str,
+    presence: Presence,
+    meaning: &'static str,
+) -> Key {
+    Key { path, kind, presence, meaning }
+}
+
+const NAME: &str = "name";
+const ADDRESSES: &str = "list of IP addresses";
+const PORT: &str = "port, 1 to 65535";
+const TIMEOUT: &str = "duration, 100ms to 1h";
+
+/// The table, in the order in which the example shows the keys.
+#[rustfmt::skip]
+pub(super) const KEYS: &[Key] = &[
+    key("spaces", "list", Optional("no spaces"), "The spaces. A namespace in which a developer deploys copies is one."),
+    key("spaces[].name", NAME, Required, "What the route header carries."),
+    key("spaces[].parent", NAME, Optional("a root space"), "The space that this one derives from, at most 3 levels below a root. A fault here makes this space and those below it unusable, nothing else."),
+    key("services", "list", Optional("no services"), "The services, each copy an item of its own. Services of one space tree with the same name are copies of each other."),
+    key("services[].name", NAME, Required, "The service's name, unique in its space."),
+    key("services[].space", NAME, Required, "The space that it lives in."),
+    key("services[].addresses", ADDRESSES, Optional("headless"), "Its virtual addresses (ClusterIPs). With a port they identify the service, so no other one may have both."),
+    key("services[].ports", "list", Required, "Its ports, at least one."),
+    key("services[].ports[].name", NAME, Optional("only for a single port"), "The port's name, by which copies and endpoints match it."),
+    key("services[].ports[].port", PORT, Required, "The port of the virtual addresses."),
+    key("services[].ports[].target_port", PORT, Optional("the same as `port`"), "The port of the endpoints."),
+    key("services[].ports[].app_protocol", "text", Optional("detected"), "The protocol as the service's owner declares it (`http`, `kubernetes.io/h2c`, `tcp`, …); spares the detection."),
+    key("services[].endpoints", "list", Optional("none"), "The pods behind it, used when a request goes to another space than the one it was sent to."),
+    key("services[].endpoints[].address", "IP address", Required, "The pod's address."),
+    key("services[].endpoints[].ready", "true or false", Default("true"), "Whether new connections may go there."),
+    key("services[].endpoints[].ports", "mapping of port names to ports", Optional("`target_port`"), "The ports of this endpoint that differ from the service's `target_port`."),
+    key("workloads", "list", Optional("nothing is captured"), "The pods of this node that are captured."),
+    key("workloads[].name", NAME, Required, "The workload's name, unique on this node."),
+    key("workloads[].space", NAME, Optional("outside all trees"), "The space that it lives in, which is that of its requests without a route header."),
+    key("workloads[].netns", "absolute path", Optional("`pid` is given"), "The file of its network namespace. Exactly one of `netns` and `pid`."),
+    key("workloads[].pid", "number, 1 to 4194304", Optional("`netns` is given"), "A process in its network namespace, instead of `netns`."),
+    key("workloads[].cgroup", "absolute path", Optional("below `capture.cgroup`"), "Its own cgroup v2 directory, for a workload that is not below `capture.cgroup`."),
+    key("workloads[].addresses", ADDRESSES, Required, "Its addresses, at least one; no other workload may have them."),
+    key("routing", "mapping", Optional("its defaults"), "Which requests go where."),
+    key("routing.route_headers", "list of header names", Default("[azds-route-as, kubernetes-route-as]"), "Headers that carry a space. The first of the list that a request has wins; the first of the list is the one that is added."),
+    key("routing.ingress_suffixes", "list of DNS names", Default("[]"), "Suffixes of `<space>.s.<root>.<service>.<suffix>`: requests for such a host get the route header."),
+    key("routing.default_space", "`caller` or `none`", Default("caller"), "The space of a request without a route header: the calling workload's, or none, so that it goes where it was sent."),
+    key("routing.same_space", "`original` or `endpoint`", Default("original"), "Where a request goes that stays in the space it was sent to: to the original destination (the cluster's balancing stays in charge), or to a ready endpoint chosen per request."),
+    key("capture", "mapping", Optional("its defaults"), "Where the kernel hooks attach and how they fail open."),
+    key("capture.cgroup", "absolute path", Optional("every workload names its own"), "The cgroup v2 directory above all workloads, and not above the agent."),
+    key("capture.outbound_port", PORT, Default("15001"), "The agent's listener for outbound connections, in every workload's network namespace. Change it if an application uses that port."),
+    key("capture.heartbeat_timeout", "duration, 500ms to 1m", Default("2s"), "How long the hooks trust an agent that does not show itself; after that, traffic goes direct. Raise it on nodes that stall."),
+    key("proxy", "mapping", Optional("its defaults"), "The data path's bounds and deadlines."),
+    key("proxy.workers", "number, 0 to 256", Default("0"), "Worker threads; 0 is one per CPU, but at most 4."),
+    key("proxy.connect_timeout", TIMEOUT, Default("10s"), "For a connection to an upstream; then the request gets a 504."),
+    key("proxy.detect_timeout", TIMEOUT, Default("10s"), "In all, for the first bytes of a connection to become recognisable; then it is passed on unparsed."),
+    key("proxy.head_timeout", TIMEOUT, Default("30s"), "For the rest of a request head that has begun to arrive; bounds slow clients."),
+    key("proxy.idle_timeout", TIMEOUT, Default("1m"), "How long an idle upstream connection is kept. Keep it below the servers' own timeout."),
+    key("proxy.max_head_bytes", "bytes, 1024 to 1048576", Default("65536"), "The largest request or response head. Raise it for applications with large cookies."),
+    key("proxy.splice", "`auto`, `splice` or `copy`", Default("auto"), "How bytes that are not parsed move: the fastest way that works here, splice(2), or read and write."),
+    key("admin", "mapping", Optional("its defaults"), "The socket that the command line talks to."),
+    key("admin.socket", "absolute path, at most 107 bytes", Default("/run/interceptor/admin.sock"), "Its path; change it to run two agents on one machine."),
+    key("metrics", "mapping", Optional("its defaults"), "The Prometheus and health endpoint."),
+    key("metrics.address", "`address:port` or `off`", Default("127.0.0.1:15020"), "Where it listens, in the agent's network namespace. Loopback keeps it out of the pods' reach."),
+    key("flows", "mapping", Optional("its defaults"), "The flow records that `interceptor flows` shows."),
+    key("flows.capacity", "number, 1 to 1000000", Default("8192"), "How many are kept in memory; older ones are dropped and counted. One takes about 1 KiB."),
+];

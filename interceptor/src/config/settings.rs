@@ -1,0 +1,163 @@
+//! The sections that are about the agent and not about the cluster: routing, capture, proxy, admin, metrics, flows.
+//!
+//! [`parse`](super::parse) calls each reader once. A reader starts from the section's defaults and overwrites what the
+//! file names; it checks values on their own, never against other sections ([`check`](super::check) does).
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use super::cursor::{Cursor, Fields};
+use super::defaults as bounds;
+use super::error::Kind;
+use super::names::{is_dns_name, is_framing_header, is_header_name};
+use super::{Admin, Capture, DefaultSpace, Flows, Metrics, Proxy, Routing, SameSpace, Splice};
+
+pub(super) fn routing(root: &Fields<'_>) -> Routing {
+    let mut routing = Routing::default();
+    root.section("routing", |fields| {
+        fields.set("route_headers", &mut routing.route_headers, route_headers);
+        fields.set("ingress_suffixes", &mut routing.ingress_suffixes, |list| {
+            Some(unique(list, ingress_suffix))
+        });
+        fields.set("default_space", &mut routing.default_space, |word| {
+            word.choice(&[("caller", DefaultSpace::Caller), ("none", DefaultSpace::None)])
+        });
+        fields.set("same_space", &mut routing.same_space, |word| {
+            word.choice(&[("original", SameSpace::Original), ("endpoint", SameSpace::Endpoint)])
+        });
+    });
+    routing
+}
+
+pub(super) fn capture(root: &Fields<'_>) -> Capture {
+    let mut capture = Capture::default();
+    root.section("capture", |fields| {
+        fields.set("cgroup", &mut capture.cgroup, |path| path.absolute_path().map(Some));
+        fields.set("outbound_port", &mut capture.outbound_port, Cursor::port);
+        fields.set("heartbeat_timeout", &mut capture.heartbeat_timeout, |d| {
+            d.duration(bounds::HEARTBEAT_BOUNDS)
+        });
+    });
+    capture
+}
+
+pub(super) fn proxy(root: &Fields<'_>) -> Proxy {
+    let mut proxy = Proxy::default();
+    root.section("proxy", |fields| {
+        fields.set("workers", &mut proxy.workers, |n| n.number(bounds::WORKERS_BOUNDS));
+        fields.set("connect_timeout", &mut proxy.connect_timeout, |d| {
+            d.duration(bounds::TIMEOUT_BOUNDS)
+        });
+        fields.set("detect_timeout", &mut proxy.detect_timeout, |d| {
+            d.duration(bounds::TIMEOUT_BOUNDS)
+        });
+        fields.set("head_timeout", &mut proxy.head_timeout, |d| d.duration(bounds::TIMEOUT_BOUNDS));
+        fields.set("idle_timeout", &mut proxy.idle_timeout, |d| d.duration(bounds::TIMEOUT_BOUNDS));
+        fields.set("max_head_bytes", &mut proxy.max_head_bytes, |n| {
+            n.number(bounds::MAX_HEAD_BOUNDS)
+        });
+        fields.set("splice", &mut proxy.splice, |word| {
+            word.choice(&[
+                ("auto", Splice::Auto),
+                ("splice", Splice::Splice),
+                ("copy", Splice::Copy),
+            ])
+        });
+    });
+    proxy
+}
+
+pub(super) fn admin(root: &Fields<'_>) -> Admin {
+    let mut admin = Admin::default();
+    root.section("admin", |fields| fields.set("socket", &mut admin.socket, socket));
+    admin
+}
+
+pub(super) fn metrics(root: &Fields<'_>) -> Metrics {
+    let mut metrics = Metrics::default();
+    root.section("metrics", |fields| fields.set("address", &mut metrics.address, Cursor::listener));
+    metrics
+}
+
+pub(super) fn flows(root: &Fields<'_>) -> Flows {
+    let mut flows = Flows::default();
+    root.section("flows", |fields| {
+        fields.set("capacity", &mut flows.capacity, |n| n.number(bounds::FLOWS_BOUNDS))
+    });
+    flows
+}
+
+fn route_headers(list: &Cursor<'_>) -> Option<Vec<String>> {
+    let headers = unique(list, route_header);
+    if list.is_empty_list() {
+        list.error(Kind::Value, "at least one header is needed".to_owned(), None);
+    }
+    Some(headers)
+}
+
+/// Lower case: names are compared without case, and HTTP/2 has no upper case.
+fn route_header(item: &Cursor<'_>) -> Option<String> {
+    let lower = item.scalar(
+        "a header name",
+        |text| is_header_name(text).then(|| text.to_ascii_lowercase()),
+        |_| None,
+    )?;
+    if is_framing_header(&lower) {
+        item.error(
+            Kind::Value,
+            format!("{lower:?} frames or directs messages, it cannot carry a space"),
+            None,
+        );
+        return None;
+    }
+    Some(lower)
+}
+
+fn ingress_suffix(item: &Cursor<'_>) -> Option<String> {
+    let read = |text: &str| {
+        let suffix = text.trim_matches('.').to_ascii_lowercase();
+        is_dns_name(&suffix).then_some(suffix)
+    };
+    item.scalar("a DNS name like eus.azds.io", read, |text| match text {
+        text if text.contains(':') => {
+            Some("leave out the port, hosts are compared without it".to_owned())
+        }
+        text if text.contains('*') => {
+            Some("leave out the wildcard, every host below the suffix matches".to_owned())
+        }
+        _ => None,
+    })
+}
+
+/// The items of a list, each at most once.
+fn unique(list: &Cursor<'_>, read: impl Fn(&Cursor<'_>) -> Option<String>) -> Vec<String> {
+    let mut first = HashMap::new();
+    let mut values = Vec::new();
+    for item in list.items() {
+        let Some(value) = read(&item) else { continue };
+        if let Some(line) = first.insert(value.clone(), item.node.at.line) {
+            item.error(
+                Kind::Reference,
+                format!("{value:?} is there already, in line {line}"),
+                None,
+            );
+        }
+        values.push(value);
+    }
+    values
+}
+
+fn socket(path: &Cursor<'_>) -> Option<PathBuf> {
+    let socket = path.absolute_path()?;
+    if socket.as_os_str().len() > bounds::ADMIN_SOCKET_MAX {
+        path.refuse(
+            &format!(
+                "a path of at most {} bytes, the limit of unix sockets",
+                bounds::ADMIN_SOCKET_MAX
+            ),
+            None,
+        );
+        return None;
+    }
+    Some(socket)
+}

@@ -1,0 +1,194 @@
+//! The example, the table of keys and the defaults agree with each other and with the parser.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use crate::config::path::Path;
+use crate::config::schema::{KEYS, Presence};
+use crate::config::yaml::{Node, Value, load};
+use crate::config::{Config, EXAMPLE, NetnsRef, PortSpec, Proxy, Routing, SpaceSpec, defaults};
+
+fn parse(text: &str) -> Config {
+    Config::parse(text, "f").unwrap_or_else(|errors| panic!("{text}\n{errors}")).config
+}
+
+/// Adds the pattern of every key below `node`; the keys of `endpoints[].ports` are names that the user chooses.
+fn patterns(node: &Node<'_>, path: &Path, found: &mut BTreeSet<String>) {
+    match &node.value {
+        Value::List(items) => items.iter().for_each(|item| patterns(item, &path.index(0), found)),
+        Value::Map(entries) if path.pattern() != "services[].endpoints[].ports" => {
+            for (key, value) in entries {
+                let path = path.key(key.text().unwrap());
+                found.insert(path.pattern());
+                patterns(value, &path, found);
+            }
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn the_example_has_every_key_of_the_table_and_no_other() {
+    let mut found = BTreeSet::new();
+    patterns(&load(EXAMPLE).unwrap(), &Path::default(), &mut found);
+    assert_eq!(found, KEYS.iter().map(|key| key.path.to_owned()).collect());
+}
+
+#[test]
+fn every_key_of_the_example_is_explained_where_it_is_first() {
+    let lines: Vec<_> = EXAMPLE.lines().map(str::trim).collect();
+    for key in KEYS {
+        let (_, name) = key.split();
+        let is_key = |line: &str| line.trim_start_matches("- ").starts_with(&format!("{name}:"));
+        let first =
+            lines.iter().position(|line| is_key(line)).unwrap_or_else(|| panic!("{}", key.path));
+        // An item's first key may have its explanation above the dash.
+        assert!(lines[first - 1].starts_with('#'), "{} has no comment", key.path);
+    }
+}
+
+#[test]
+fn the_example_is_the_worked_example_and_nothing_is_wrong_with_it() {
+    let parsed = Config::parse(EXAMPLE, "f").unwrap();
+    assert_eq!(parsed.warnings, []);
+    let Config { topology, routing, capture, .. } = parsed.config;
+    let space = |name: &str, parent: Option<&str>| SpaceSpec {
+        name: name.into(),
+        parent: parent.map(Into::into),
+    };
+    assert_eq!(topology.spaces, [space("default", None), space("azureuser", Some("default"))]);
+    let services: Vec<_> =
+        topology.services.iter().map(|s| (s.name.as_str(), s.space.as_str())).collect();
+    assert_eq!(
+        services,
+        [("serviceA", "default"), ("serviceA", "azureuser"), ("serviceB", "default")]
+    );
+    assert_eq!(topology.services[1].endpoints[0].ports, [("http".to_owned(), 8081)]);
+    assert_eq!(topology.workloads[0].netns, NetnsRef::Path("/run/netns/serviceA-default".into()));
+    assert_eq!(topology.workloads[1].netns, NetnsRef::Pid(4711));
+    assert_eq!(routing.ingress_suffixes, ["fedcba09.eus.azds.io"]);
+    assert_eq!(capture.cgroup, Some(PathBuf::from("/sys/fs/cgroup/kubepods.slice")));
+}
+
+#[test]
+fn the_example_shows_the_defaults_of_all_settings_but_the_two_that_have_none() {
+    let mut config = parse(EXAMPLE);
+    config.topology = Default::default();
+    config.routing.ingress_suffixes.clear();
+    config.capture.cgroup = None;
+    assert_eq!(config, Config::default());
+}
+
+#[test]
+fn a_default_in_the_table_is_what_the_parser_uses() {
+    for key in KEYS {
+        let (section, name) = key.split();
+        if let (Presence::Default(yaml), false) = (key.presence, section.contains('[')) {
+            assert_eq!(
+                parse(
+                    &format!("{section}: {{{name}: {yaml:?}}}").replace(&format!("{yaml:?}"), yaml)
+                ),
+                Config::default()
+            );
+        }
+    }
+}
+
+#[test]
+fn the_bounds_in_the_table_are_those_of_the_parser() {
+    let kind = |path: &str| KEYS.iter().find(|key| key.path == path).unwrap().kind;
+    let bounds = |range: &dyn std::fmt::Debug| format!("{range:?}").replace("..=", " to ");
+    assert!(kind("proxy.workers").ends_with(&bounds(&defaults::WORKERS_BOUNDS)));
+    assert!(kind("proxy.max_head_bytes").ends_with(&bounds(&defaults::MAX_HEAD_BOUNDS)));
+    assert!(kind("flows.capacity").ends_with(&bounds(&defaults::FLOWS_BOUNDS)));
+    assert!(kind("workloads[].pid").ends_with(&bounds(&defaults::PID_BOUNDS)));
+    assert!(kind("admin.socket").contains(&defaults::ADMIN_SOCKET_MAX.to_string()));
+    for (path, low, high) in [
+        ("capture.heartbeat_timeout", "500ms", "1m"),
+        ("proxy.connect_timeout", "100ms", "1h"),
+        ("proxy.detect_timeout", "100ms", "1h"),
+        ("proxy.head_timeout", "100ms", "1h"),
+        ("proxy.idle_timeout", "100ms", "1h"),
+    ] {
+        assert_eq!(kind(path), format!("duration, {low} to {high}"));
+        let (section, name) = path.split_once('.').unwrap();
+        parse(&format!("{section}: {{{name}: {low}}}"));
+        parse(&format!("{section}: {{{name}: {high}}}"));
+    }
+}
+
+#[test]
+fn sections_and_lists_without_content_are_left_out_ones() {
+    let text = "spaces:\nservices: []\nworkloads: ~\nrouting:\ncapture: {}\nproxy:\nadmin:\nmetrics:\nflows:\n";
+    assert_eq!(parse(text), Config::default());
+    assert_eq!(parse("{}"), Config::default());
+    assert_eq!(parse("\u{feff}proxy:\r\n  workers: 0\r\n"), Config::default());
+}
+
+#[test]
+fn every_setting_can_be_changed() {
+    let config = parse(
+        "routing: {route_headers: [X-Space, Azds-Route-As], ingress_suffixes: [.EUS.Azds.IO.], default_space: none, same_space: endpoint}
+capture: {cgroup: /c, outbound_port: 1, heartbeat_timeout: 500ms}
+proxy: {workers: 3, connect_timeout: 1s, detect_timeout: 2s, head_timeout: 3s, idle_timeout: 4s, max_head_bytes: 1024, splice: copy}
+admin: {socket: /s}
+metrics: {address: off}
+flows: {capacity: 1}",
+    );
+    assert_eq!(config.routing.route_headers, ["x-space", "azds-route-as"]);
+    assert_eq!(config.routing.ingress_suffixes, ["eus.azds.io"]);
+    let kept = Routing::default();
+    assert!(
+        config.routing.default_space != kept.default_space
+            && config.routing.same_space != kept.same_space
+    );
+    assert_eq!((config.capture.cgroup, config.capture.outbound_port), (Some("/c".into()), 1));
+    assert_eq!(config.capture.heartbeat_timeout.as_millis(), 500);
+    let Proxy {
+        workers,
+        connect_timeout,
+        detect_timeout,
+        head_timeout,
+        idle_timeout,
+        max_head_bytes,
+        splice,
+    } = config.proxy;
+    let seconds = [connect_timeout, detect_timeout, head_timeout, idle_timeout]
+        .map(|timeout| timeout.as_secs());
+    assert_eq!((workers, seconds, max_head_bytes), (3, [1, 2, 3, 4], 1024));
+    assert_eq!(splice, crate::config::Splice::Copy);
+    assert_eq!((config.admin.socket, config.metrics.address), (PathBuf::from("/s"), None));
+    assert_eq!(config.flows.capacity, 1);
+}
+
+#[test]
+fn a_service_may_say_as_little_as_this() {
+    let config = parse(
+        "spaces: [{name: 123}]
+services: [{name: 1e3, space: 123, ports: [{port: 80}], endpoints: [{address: '::ffff:10.0.0.1', ports: }]}]",
+    );
+    let service = &config.topology.services[0];
+    assert_eq!((service.name.as_str(), service.space.as_str()), ("1e3", "123"));
+    assert_eq!(service.addresses, [] as [IpAddr; 0]);
+    assert_eq!(
+        service.ports,
+        [PortSpec { name: String::new(), port: 80, target_port: 80, app_protocol: None }]
+    );
+    let endpoint = &service.endpoints[0];
+    assert_eq!(
+        (endpoint.address, endpoint.ready, endpoint.ports.len()),
+        ("10.0.0.1".parse().unwrap(), true, 0)
+    );
+}
+
+#[test]
+fn aliases_repeat_what_their_anchor_says() {
+    let config = parse(
+        "spaces: [{name: a}, {name: b}]
+services:
+- {name: x, space: a, ports: &http [{port: 80, target_port: 8080}]}
+- {name: x, space: b, ports: *http}",
+    );
+    assert_eq!(config.topology.services[0].ports, config.topology.services[1].ports);
+}

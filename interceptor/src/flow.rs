@@ -1,0 +1,11 @@
+//! Flow records: exactly one per connection, one per HTTP request; bounded, lossy with a counter.
+//!
+//! `proxy` opens a record when it accepts and finishes it once (the guard's Drop is the net); the hub keeps the latest
+//! and feeds followers; admin and CLI show them; metrics count them. A record never holds up a connection.
+
+mod record;
+
+pub use record::{
+    ConnectionRecord, ErrorSide, KernelFacts, Protocol, ProtocolFrom, Record, RequestRecord, RouteHeader, TargetKind,
+    TargetRecord, Verdict,
+};

@@ -1,0 +1,95 @@
+//! One side of a proxied connection: a TCP stream and what was read from it.
+//!
+//! Poll functions only: one task drives both sides of a connection and is woken by either.
+
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::buffer::{Buffer, BufferPool};
+
+/// A TCP stream with its read buffer.
+#[derive(Debug)]
+pub struct Side {
+    /// The stream.
+    pub stream: TcpStream,
+    /// What was read and not yet passed on.
+    pub buffer: Buffer,
+    /// Whether the peer has ended its direction.
+    pub ended: bool,
+}
+
+impl Side {
+    /// Wraps a stream.
+    pub fn new(stream: TcpStream, pool: &BufferPool) -> Self {
+        Self { stream, buffer: Buffer::new(pool), ended: false }
+    }
+
+    /// Reads more into the buffer, as far as it has room. 0 bytes: the peer ended its direction.
+    ///
+    /// Takes memory from the pool only when there is something to read.
+    ///
+    /// # Errors
+    /// What read(2) says; a full buffer is an error of the caller and reads as out of memory.
+    pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.ended {
+            return Poll::Ready(Ok(0));
+        }
+        if self.buffer.is_empty() {
+            ready!(self.stream.poll_read_ready(cx))?;
+        }
+        let space = self.buffer.space();
+        if space.is_empty() {
+            return Poll::Ready(Err(io::ErrorKind::OutOfMemory.into()));
+        }
+        let mut read = ReadBuf::new(space);
+        let polled = Pin::new(&mut self.stream).poll_read(cx, &mut read);
+        let count = read.filled().len();
+        self.buffer.filled(count);
+        self.buffer.release();
+        ready!(polled)?;
+        self.ended = count == 0;
+        Poll::Ready(Ok(count))
+    }
+
+    /// Writes as much as the socket takes.
+    ///
+    /// # Errors
+    /// What write(2) says.
+    pub fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    /// Writes as much as the socket takes of several slices, in one call.
+    ///
+    /// # Errors
+    /// What writev(2) says.
+    pub fn poll_write_vectored(&mut self, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, parts)
+    }
+
+    /// Ends our direction (FIN).
+    pub fn shutdown(&mut self) {
+        // The peer may be gone already; then there is no one to tell.
+        nix::sys::socket::shutdown(
+            std::os::fd::AsRawFd::as_raw_fd(&self.stream),
+            nix::sys::socket::Shutdown::Write,
+        )
+        .ok();
+    }
+
+    /// Makes the close that follows an abort (RST), so that the peer sees a broken connection, not an orderly end.
+    pub fn reset_on_close(&self) {
+        // Fails only on a socket that is closed already.
+        self.stream.set_zero_linger().ok();
+    }
+
+    /// The peer's address.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.stream.peer_addr().ok().map(super::socket::canonical)
+    }
+}

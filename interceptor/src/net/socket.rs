@@ -1,0 +1,112 @@
+//! Makes the agent's sockets inside a workload's network namespace: listeners and upstream connections.
+//!
+//! Upstream connections leave from the workload's namespace so that their source address, NetworkPolicy and route are
+//! those of the pod.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockProtocol, SockType, SockaddrStorage, bind, listen, setsockopt, socket, sockopt,
+};
+use tokio::net::TcpSocket;
+
+use super::netns::Netns;
+
+/// Connections that may wait for accept(); the kernel caps it at `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
+
+/// The device that every redirected connection comes from.
+const LOOPBACK_DEVICE: &str = "lo";
+
+/// The listeners of one workload for one worker.
+#[derive(Debug)]
+pub struct Listeners {
+    /// For connections that the workload makes.
+    pub outbound: TcpListener,
+    /// For connections that are made to the workload.
+    pub inbound: TcpListener,
+}
+
+/// Opens one pair of listeners a worker; the kernel spreads connections over them (`SO_REUSEPORT`).
+///
+/// The outbound one is bound to the device `lo` and the inbound one to `::1`, so that neither can be reached from outside
+/// the pod: only the hooks hand connections to them.
+///
+/// # Errors
+/// Where a port is taken or the namespace cannot be entered.
+pub fn listen_in(netns: &Netns, outbound_port: u16, workers: usize) -> io::Result<Vec<Listeners>> {
+    netns.enter(|| {
+        let mut inbound_port = 0;
+        let mut all = Vec::with_capacity(workers);
+        for _ in 0..workers {
+            let outbound = wildcard_listener(outbound_port)?;
+            let inbound = loopback_listener(inbound_port)?;
+            inbound_port = inbound.local_addr()?.port();
+            all.push(Listeners { outbound, inbound });
+        }
+        Ok(all)
+    })?
+}
+
+fn wildcard_listener(port: u16) -> io::Result<TcpListener> {
+    // Dual-stack, as IPv6 sockets arrive with v4-mapped addresses; plain IPv4 where the namespace has no IPv6.
+    match listener(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)), true) {
+        Err(error) if no_ipv6(&error) => listener(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)), true),
+        result => result,
+    }
+}
+
+fn loopback_listener(port: u16) -> io::Result<TcpListener> {
+    match listener(SocketAddr::from((Ipv6Addr::LOCALHOST, port)), false) {
+        Err(error) if no_ipv6(&error) => listener(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), false),
+        result => result,
+    }
+}
+
+fn no_ipv6(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL))
+}
+
+fn listener(address: SocketAddr, only_loopback: bool) -> io::Result<TcpListener> {
+    let fd = tcp_socket(address.ip())?;
+    if address.is_ipv6() {
+        setsockopt(&fd, sockopt::Ipv6V6Only, &false)?;
+    }
+    setsockopt(&fd, sockopt::ReuseAddr, &true)?;
+    setsockopt(&fd, sockopt::ReusePort, &true)?;
+    if only_loopback {
+        setsockopt(&fd, sockopt::BindToDevice, &LOOPBACK_DEVICE.into())?;
+    }
+    bind(fd.as_raw_fd(), &SockaddrStorage::from(address))?;
+    listen(&fd, Backlog::new(BACKLOG)?)?;
+    Ok(TcpListener::from(fd))
+}
+
+fn tcp_socket(family: IpAddr) -> io::Result<OwnedFd> {
+    let family = if family.is_ipv6() { AddressFamily::Inet6 } else { AddressFamily::Inet };
+    Ok(socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, SockProtocol::Tcp)?)
+}
+
+/// A socket in the workload's namespace that is ready to connect to `to`; with `source`, bound to that address and a
+/// port of the kernel's choice.
+///
+/// # Errors
+/// Where the namespace cannot be entered or the source cannot be bound.
+pub fn upstream(netns: &Netns, to: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpSocket> {
+    let fd = netns.enter(|| tcp_socket(to.ip()))??;
+    let socket = TcpSocket::from_std_stream(std::net::TcpStream::from(fd));
+    socket.set_nodelay(true)?;
+    if let Some(ip) = source {
+        // Ports that wait out an earlier connection may be used again: the far end differs or its sequence has moved on.
+        socket.set_reuseaddr(true)?;
+        socket.bind(SocketAddr::new(ip, 0))?;
+    }
+    Ok(socket)
+}
+
+/// The address as IPv4 where it is v4-mapped.
+pub fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}

@@ -1,0 +1,126 @@
+//! Connects to an upstream from inside the workload's network namespace.
+//!
+//! Towards the application of an intercepted pod the agent binds the source first and says in the kernel which client is
+//! behind it, so that the application sees the real client from accept() on.
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use interceptor_common::ClientKey;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+
+use super::Context;
+use super::error::{ConnectError, ConnectErrorKind};
+use crate::capture::Captured;
+use crate::net::side::Side;
+use crate::net::socket;
+
+/// An established connection to an upstream.
+#[derive(Debug)]
+pub struct Upstream {
+    /// The connection.
+    pub side: Side,
+    /// Who was dialled.
+    pub address: SocketAddr,
+    /// How long it took.
+    pub took: Duration,
+    /// Our own address; the far end that the application sees unless it asks.
+    pub source: SocketAddr,
+    _client: Option<ClientEntry>,
+}
+
+/// Says in the kernel which client is behind a connection, until it is dropped.
+#[derive(Debug)]
+struct ClientEntry {
+    context: Rc<Context>,
+    key: ClientKey,
+}
+
+impl Drop for ClientEntry {
+    fn drop(&mut self) {
+        if let Err(error) = self.context.maps.borrow_mut().remove_client(&self.key) {
+            tracing::debug!(%error, "forgetting the client of an ended connection");
+        }
+    }
+}
+
+/// Connects to `address` as the workload would.
+///
+/// # Errors
+/// Where nobody answers in time, or the socket cannot be made.
+pub async fn connect(context: &Rc<Context>, from: &Captured, address: SocketAddr) -> Result<Upstream, ConnectError> {
+    dial(context, from, address, None).await
+}
+
+/// Connects to the application of this pod, which then sees `client` as its peer.
+///
+/// # Errors
+/// As [`connect`].
+pub async fn connect_application(
+    context: &Rc<Context>,
+    pod: &Captured,
+    address: SocketAddr,
+    client: SocketAddr,
+) -> Result<Upstream, ConnectError> {
+    dial(context, pod, address, Some(client)).await
+}
+
+async fn dial(
+    context: &Rc<Context>,
+    workload: &Captured,
+    address: SocketAddr,
+    client: Option<SocketAddr>,
+) -> Result<Upstream, ConnectError> {
+    let fail = |kind| ConnectError { address, kind };
+    let begin = Instant::now();
+    // The pod's own address is the one that was called: an application on 127.0.0.1 stays out of reach from outside.
+    let source = client.map(|_| address.ip());
+    let ours = |error| fail(ConnectErrorKind::Socket(error));
+    let socket = socket::upstream(&workload.netns, address, source).map_err(ours)?;
+    let entry = match client {
+        Some(client) => name_client(context, workload, socket.local_addr().map_err(ours)?, client),
+        None => None,
+    };
+    let deadline = context.settings.connect_timeout;
+    let stream = match timeout(deadline, socket.connect(address)).await {
+        Err(_) => return Err(fail(ConnectErrorKind::TimedOut)),
+        Ok(Err(error)) => return Err(fail(kind(error))),
+        Ok(Ok(stream)) => stream,
+    };
+    let source = local(&stream).map_err(ours)?;
+    let took = begin.elapsed();
+    Ok(Upstream { side: Side::new(stream, &context.buffers), address, took, source, _client: entry })
+}
+
+fn local(stream: &TcpStream) -> io::Result<SocketAddr> {
+    stream.local_addr().map(socket::canonical)
+}
+
+/// Without an entry (the map is full) the application sees the pod's own address; that is counted, not an error.
+fn name_client(
+    context: &Rc<Context>,
+    workload: &Captured,
+    source: SocketAddr,
+    client: SocketAddr,
+) -> Option<ClientEntry> {
+    let key = ClientKey::new(workload.cookie, source.into());
+    match context.maps.borrow_mut().set_client(key, client.into()) {
+        Ok(()) => Some(ClientEntry { context: Rc::clone(context), key }),
+        Err(error) => {
+            tracing::debug!(%error, "the application will see the agent's address instead of the client's");
+            context.metrics.real_client_table_full();
+            None
+        }
+    }
+}
+
+fn kind(error: io::Error) -> ConnectErrorKind {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => ConnectErrorKind::Refused,
+        io::ErrorKind::TimedOut => ConnectErrorKind::TimedOut,
+        _ => ConnectErrorKind::Unreachable(error),
+    }
+}

@@ -1,0 +1,206 @@
+//! Where a request goes and why: a pure function of the snapshot and what the request says.
+//!
+//! Called per request by `proxy`, and by `explain` with the same inputs, so that what is explained is what happens. No
+//! I/O, no clock, no randomness (the caller gives `turn`). Rules R1 to R7 of the project's mission are decided here and
+//! nowhere else.
+
+mod decision;
+mod host;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+pub use decision::{Chain, Decision, Outcome, Reason, ServiceRef, SpaceFrom, Step, Target};
+
+use crate::config::{DefaultSpace, SameSpace};
+use crate::snapshot::{Destination, DestinationKind, Port, Service, Snapshot, SpaceId};
+
+/// Which way a connection crosses the workload's border.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    /// The workload called.
+    Outbound,
+    /// The workload was called.
+    Inbound,
+}
+
+/// What routing needs to know of a request.
+#[derive(Debug, Clone, Copy)]
+pub struct Query<'a> {
+    /// Which way it goes.
+    pub direction: Direction,
+    /// The name of the workload at whose border it is.
+    pub workload: &'a str,
+    /// The destination that the caller asked for.
+    pub destination: SocketAddr,
+    /// The value of the first configured route header that the request has.
+    pub header: Option<&'a [u8]>,
+    /// The request's Host (or the authority of its target).
+    pub host: Option<&'a [u8]>,
+    /// Spreads requests over endpoints.
+    pub turn: usize,
+}
+
+/// The space that a request names, before it is checked against the destination.
+enum Named {
+    Space(SpaceId, SpaceFrom),
+    Unusable(Reason, SpaceFrom),
+    Nothing,
+}
+
+/// Decides where a request goes.
+pub fn decide(snapshot: &Snapshot, query: &Query<'_>) -> Decision {
+    let named = name_space(snapshot, query);
+    let Some(destination) = snapshot.destination(query.destination) else {
+        return keep(snapshot, None, &named, Reason::NotCaptured);
+    };
+    let Some((service, port)) = pick_service(destination, query.host) else {
+        return keep(snapshot, None, &named, Reason::AmbiguousService);
+    };
+    let (space, from) = match named {
+        Named::Space(space, from) => (space, from),
+        Named::Unusable(reason, _) => return keep(snapshot, Some(service), &named, reason),
+        Named::Nothing => match default_space(snapshot, query, service) {
+            Some(space) => (space, SpaceFrom::Caller),
+            None => return keep(snapshot, Some(service), &named, Reason::NoSpaceNamed),
+        },
+    };
+    if snapshot.space(space).root() != snapshot.space(service.space).root() {
+        return keep(snapshot, Some(service), &named, Reason::OtherTree);
+    }
+    let mut decision = walk(snapshot, query, destination.kind, service, port, space);
+    decision.space_from = from;
+    decision.inject = from != SpaceFrom::Header;
+    decision
+}
+
+/// What the request itself says: the route header (R2: whatever it holds, it stands), else the Host (R1).
+fn name_space(snapshot: &Snapshot, query: &Query<'_>) -> Named {
+    if let Some(value) = query.header {
+        let known = std::str::from_utf8(value).ok().and_then(|name| snapshot.space_named(name.trim_ascii()));
+        return usable(snapshot, known, SpaceFrom::Header);
+    }
+    let Some(labels) = query.host.and_then(|host| host::parse(host, &snapshot.routing.ingress_suffixes)) else {
+        return Named::Nothing;
+    };
+    let space = host::find_space(snapshot, labels.space.unwrap_or(labels.root));
+    let root = host::find_space(snapshot, labels.root);
+    match usable(snapshot, space, SpaceFrom::Host) {
+        Named::Space(id, _) if snapshot.space(id).root() != root => {
+            Named::Unusable(Reason::UnknownSpace, SpaceFrom::Host)
+        }
+        named => named,
+    }
+}
+
+fn usable(snapshot: &Snapshot, space: Option<SpaceId>, from: SpaceFrom) -> Named {
+    match space {
+        Some(id) if snapshot.space(id).fault.is_none() => Named::Space(id, from),
+        Some(_) => Named::Unusable(Reason::FaultySpace, from),
+        None => Named::Unusable(Reason::UnknownSpace, from),
+    }
+}
+
+/// Rule R4: the caller's own space, if it is in the destination's tree.
+fn default_space(snapshot: &Snapshot, query: &Query<'_>, service: &Service) -> Option<SpaceId> {
+    if query.direction == Direction::Inbound || snapshot.routing.default_space == DefaultSpace::None {
+        return None;
+    }
+    let space = snapshot.workload(query.workload)?.space?;
+    (snapshot.space(space).root() == snapshot.space(service.space).root()).then_some(space)
+}
+
+/// The one service that a destination stands for. A pod behind several is told apart by the Host's first label.
+fn pick_service<'s>(destination: &'s Destination, host: Option<&[u8]>) -> Option<(&'s Arc<Service>, &'s Port)> {
+    let (first, index) = destination.services.first()?;
+    let one = destination.services.iter().all(|(service, _)| Arc::ptr_eq(service, first));
+    let (service, index) = if one {
+        (first, index)
+    } else {
+        let name = host::service_label(host?)?;
+        let mut named = destination.services.iter().filter(|(s, _)| s.name.as_bytes().eq_ignore_ascii_case(name));
+        let (service, index) = named.next()?;
+        if named.any(|(other, _)| !Arc::ptr_eq(other, service)) {
+            return None;
+        }
+        (service, index)
+    };
+    Some((service, service.ports.get(*index)?))
+}
+
+/// Rule R3: the first space of the chain in which the service has an address.
+fn walk(
+    snapshot: &Snapshot,
+    query: &Query<'_>,
+    kind: DestinationKind,
+    service: &Arc<Service>,
+    port: &Port,
+    space: SpaceId,
+) -> Decision {
+    let mut chain = Chain::default();
+    let mut decision = Decision::original(Reason::NoCopy);
+    for &step in &snapshot.space(space).chain {
+        let (outcome, target) = try_space(snapshot, query, kind, service, port, step);
+        chain.push(Step { space: Arc::clone(&snapshot.space(step).name), outcome });
+        if let Some((target, reason)) = target {
+            decision = Decision { target, reason, ..decision };
+            break;
+        }
+    }
+    decision.chain = chain;
+    decision.space = Some(Arc::clone(&snapshot.space(space).name));
+    decision.service = Some(ServiceRef::new(service));
+    decision
+}
+
+fn try_space(
+    snapshot: &Snapshot,
+    query: &Query<'_>,
+    kind: DestinationKind,
+    service: &Arc<Service>,
+    port: &Port,
+    space: SpaceId,
+) -> (Outcome, Option<(Target, Reason)>) {
+    if space == service.space {
+        // A pod that was called itself, or dialled by its own address, is its space's answer whether it is ready or not.
+        if query.direction == Direction::Inbound || kind == DestinationKind::Endpoint {
+            return (Outcome::Taken, Some((Target::Original, Reason::SameSpace)));
+        }
+        if !port.is_ready() {
+            return (Outcome::NoReadyEndpoint, None);
+        }
+        let target = match snapshot.routing.same_space {
+            SameSpace::Original => Some(Target::Original),
+            SameSpace::Endpoint => endpoint(service, port, query),
+        };
+        return (Outcome::Taken, target.map(|target| (target, Reason::SameSpace)));
+    }
+    let Some(copy) = snapshot.copy(service, space) else { return (Outcome::NoService, None) };
+    let Some(port) = copy.port_like(port) else { return (Outcome::NoPort, None) };
+    match endpoint(copy, port, query) {
+        Some(target) => (Outcome::Taken, Some((target, Reason::Routed))),
+        None => (Outcome::NoReadyEndpoint, None),
+    }
+}
+
+fn endpoint(service: &Arc<Service>, port: &Port, query: &Query<'_>) -> Option<Target> {
+    let address = port.choose(query.destination, query.turn)?;
+    Some(Target::Endpoint { address, service: ServiceRef::new(service) })
+}
+
+fn keep(snapshot: &Snapshot, service: Option<&Arc<Service>>, named: &Named, reason: Reason) -> Decision {
+    let mut decision = Decision::original(reason);
+    decision.service = service.map(ServiceRef::new);
+    match named {
+        Named::Space(space, from) => {
+            decision.space = Some(Arc::clone(&snapshot.space(*space).name));
+            decision.space_from = *from;
+        }
+        Named::Unusable(_, from) => decision.space_from = *from,
+        Named::Nothing => {}
+    }
+    decision
+}

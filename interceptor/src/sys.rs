@@ -1,0 +1,84 @@
+//! System calls that neither std nor nix wraps, or that need care beyond a call: the crate's only unsafe code.
+//!
+//! Small functions, each with one job. Called by `capture` and `net`.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use nix::sched::{CloneFlags, setns};
+
+/// `SO_NETNS_COOKIE` (include/uapi/asm-generic/socket.h, Linux 5.14).
+const SO_NETNS_COOKIE: libc::c_int = 71;
+
+/// Runs `work` in another network namespace; what it opens stays there.
+///
+/// Must not await: the whole thread is in that namespace meanwhile.
+///
+/// # Errors
+/// Where the namespace cannot be entered. `work`'s own result is handed through.
+///
+/// # Aborts
+/// Where the thread cannot come back: going on would put other workloads' sockets into the wrong namespace. The hooks
+/// fail open then.
+pub fn in_netns<T>(netns: BorrowedFd<'_>, home: BorrowedFd<'_>, work: impl FnOnce() -> T) -> io::Result<T> {
+    struct Return<'a>(BorrowedFd<'a>);
+    impl Drop for Return<'_> {
+        fn drop(&mut self) {
+            if setns(self.0, CloneFlags::CLONE_NEWNET).is_err() {
+                std::process::abort();
+            }
+        }
+    }
+    setns(netns, CloneFlags::CLONE_NEWNET)?;
+    let _return = Return(home);
+    Ok(work())
+}
+
+/// The network namespace of the calling thread.
+///
+/// # Errors
+/// Where /proc is not there.
+pub fn own_netns() -> io::Result<File> {
+    File::open("/proc/thread-self/ns/net")
+}
+
+/// The cookie of the network namespace that a socket belongs to: what `bpf_get_netns_cookie` gives the hooks.
+///
+/// # Errors
+/// On kernels before 5.14.
+pub fn netns_cookie(socket: impl AsFd) -> io::Result<u64> {
+    let mut cookie = 0_u64;
+    let mut len: libc::socklen_t = 8;
+    // SAFETY: the kernel writes at most `len` bytes to `cookie`, which outlives the call.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_NETNS_COOKIE,
+            std::ptr::from_mut(&mut cookie).cast(),
+            &raw mut len,
+        )
+    };
+    if result == 0 { Ok(cookie) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Nanoseconds of `CLOCK_MONOTONIC`: the clock of `bpf_ktime_get_ns`.
+pub fn monotonic_ns() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the kernel writes one timespec. This clock cannot fail.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
+    seconds.saturating_mul(1_000_000_000).saturating_add(u64::try_from(now.tv_nsec).unwrap_or_default())
+}
+
+/// Raises the limit of open files to what this process may have, and tells it.
+///
+/// # Errors
+/// Where the kernel refuses.
+pub fn raise_file_limit() -> io::Result<u64> {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    Ok(hard)
+}
