@@ -109,6 +109,20 @@ fn sockets_made_in_a_pod_work_in_the_test() {
     let mut client = a.connect(b.at(8080)).unwrap();
     let (mut server, peer) = listener.accept().unwrap();
     assert_eq!(peer.ip().to_canonical(), a.v4);
+    // The hooks see them as the pods' own: the kernel took the cgroup of the process that made them.
+    for (pod, sockets) in [(&a, 1), (&b, 2)] {
+        let namespace = format!("--net={}", pod.netns().path().display());
+        let output = lab
+            .on_node()
+            .output("nsenter", [namespace.as_str(), "ss", "-tanH", "--cgroup"])
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let own = text
+            .lines()
+            .filter(|line| line.trim_end().ends_with(&format!("/pods/{}", pod.name())))
+            .count();
+        assert_eq!(own, sockets, "{text}");
+    }
     client.write_all(b"x").unwrap();
     server.set_read_timeout(Some(LIMIT)).unwrap();
     server.read_exact(&mut [0]).unwrap();
