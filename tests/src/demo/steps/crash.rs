@@ -27,7 +27,7 @@ pub(super) fn kill9(stage: &mut Stage) -> Result<()> {
     let direct =
         answer["peer"].as_str().is_some_and(|peer| peer.starts_with(&format!("{client}:")));
     stage.story.check(
-        &format!("the connection came straight from the pod ({client})"),
+        &format!("it saw the pod as its peer ({client})"),
         direct,
         &answer["peer"],
     )?;
