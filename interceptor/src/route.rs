@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub use decision::{Chain, Decision, Outcome, Reason, ServiceRef, SpaceFrom, Step, Target};
+pub(crate) use host::{find_space, parse as parse_ingress_host};
 
 use crate::config::{DefaultSpace, SameSpace};
 use crate::snapshot::{Destination, DestinationKind, Port, Service, Snapshot, SpaceId};
