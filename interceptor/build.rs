@@ -5,7 +5,7 @@
 //! that `cargo check`, clippy and unit tests work on any machine; the agent refuses to load an empty object.
 //! `INTERCEPTOR_EBPF=require` makes a missing tool an error, `INTERCEPTOR_EBPF=skip` asks for the empty object.
 //! An eBPF crate that does not compile is an error always: an empty object must never hide a mistake.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a build script talks to cargo on stdout")]
+#![expect(clippy::print_stderr, reason = "cargo shows a failed build script's stderr")]
 
 use std::env;
 use std::error::Error;
@@ -43,7 +43,9 @@ fn run() -> Result<()> {
     match mode.as_str() {
         "" | "require" => {}
         "skip" => return Ok(fs::write(object, [])?),
-        other => return Err(format!("{MODE}={other}: expected `require`, `skip` or nothing").into()),
+        other => {
+            return Err(format!("{MODE}={other}: expected `require`, `skip` or nothing").into());
+        }
     }
     match Tools::find(&target_dir)? {
         Ok(tools) => {
@@ -51,7 +53,10 @@ fn run() -> Result<()> {
             fs::copy(built, object)?;
         }
         Err(missing) if mode == "require" => {
-            return Err(format!("cannot build the eBPF programs: {missing}\n`cargo xtask setup` installs it").into());
+            return Err(format!(
+                "cannot build the eBPF programs: {missing}\n`cargo xtask setup` installs it"
+            )
+            .into());
         }
         Err(missing) => {
             println!("cargo:warning=built without eBPF: {missing}; `cargo xtask build` mends it");
@@ -125,7 +130,9 @@ impl Tools {
         if !output.status.success() {
             let log = String::from_utf8_lossy(&output.stderr);
             let (rustc, linker) = (self.rustc.display(), self.linker.display());
-            return Err(format!("{log}\n{NAME} does not build (rustc: {rustc}, linker: {linker})").into());
+            return Err(
+                format!("{log}\n{NAME} does not build (rustc: {rustc}, linker: {linker})").into()
+            );
         }
         Ok(target_dir.join(TARGET).join(PROFILE).join(NAME))
     }
@@ -154,7 +161,8 @@ fn find_linker(bin: &Path) -> Option<PathBuf> {
 /// is new enough. Sources and compiler must be of one release, so they come as a pair.
 fn find_rustc(bin: &Path) -> Result<Option<PathBuf>> {
     let wanted = minor(&var("CARGO_PKG_RUST_VERSION")?);
-    let candidates = [PathBuf::from(var("RUSTC")?), PathBuf::from("/usr/bin/rustc"), bin.join("rustc")];
+    let candidates =
+        [PathBuf::from(var("RUSTC")?), PathBuf::from("/usr/bin/rustc"), bin.join("rustc")];
     Ok(candidates.into_iter().find(|rustc| {
         let Some(sysroot) = answer(rustc, &["--print", "sysroot"]) else { return false };
         let rustlib = Path::new(&sysroot).join("lib/rustlib");
@@ -164,7 +172,8 @@ fn find_rustc(bin: &Path) -> Result<Option<PathBuf>> {
             watch_path(&components);
         }
         let release = answer(rustc, &["--version"]).unwrap_or_default();
-        rustlib.join("src/rust/library/core").is_dir() && minor(release.trim_start_matches("rustc ")) >= wanted
+        rustlib.join("src/rust/library/core").is_dir()
+            && minor(release.trim_start_matches("rustc ")) >= wanted
     }))
 }
 
@@ -174,7 +183,8 @@ fn minor(version: &str) -> Option<u32> {
 }
 
 fn answer(program: &Path, args: &[&str]) -> Option<String> {
-    let output = Command::new(program).args(args).output().ok().filter(|output| output.status.success())?;
+    let output =
+        Command::new(program).args(args).output().ok().filter(|output| output.status.success())?;
     Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
 }
 

@@ -11,4 +11,4 @@ mod object;
 
 pub use error::BpfError;
 pub use load::{CgroupLinks, HookState, Kernel, NetnsLink};
-pub use maps::{CaptureMaps, FlowMaps, KernelCounters};
+pub use maps::{CaptureMaps, ControlMap, FlowMaps, KernelCounters};

@@ -6,6 +6,7 @@
 mod attach;
 mod controller;
 mod destinations;
+mod heartbeat;
 mod inbound;
 
 use std::net::IpAddr;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 
 pub use controller::{Controller, ControllerParts};
 pub use destinations::Destinations;
+pub use heartbeat::Heartbeat;
 
 use crate::net::netns::Netns;
 

@@ -8,6 +8,7 @@ mod check;
 mod cursor;
 pub mod defaults;
 mod error;
+mod load;
 mod names;
 mod parse;
 mod path;

@@ -14,7 +14,7 @@ use aya::{Ebpf, EbpfLoader};
 use interceptor_common::names;
 
 use super::error::BpfError;
-use super::maps::{CaptureMaps, FlowMaps, KernelCounters};
+use super::maps::{CaptureMaps, ControlMap, FlowMaps, KernelCounters};
 use super::{logging, object};
 
 /// The sock_addr programs, all attached to a cgroup.
@@ -140,6 +140,14 @@ impl Kernel {
     /// Where the object lacks one, or it was taken before.
     pub fn capture_maps(&mut self) -> Result<CaptureMaps, BpfError> {
         CaptureMaps::take(&mut self.ebpf)
+    }
+
+    /// The map through which the agent shows that it lives.
+    ///
+    /// # Errors
+    /// Where the object lacks it, or it was taken before.
+    pub fn control_map(&mut self) -> Result<ControlMap, BpfError> {
+        ControlMap::take(&mut self.ebpf)
     }
 
     /// A worker's own handles of the maps that belong to connections.

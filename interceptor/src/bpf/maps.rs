@@ -2,7 +2,6 @@
 
 use std::borrow::Borrow;
 use std::os::fd::{AsFd, AsRawFd};
-use std::sync::Arc;
 
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, SockHash};
 use aya::{Ebpf, Pod};
@@ -25,7 +24,6 @@ pub struct CaptureMaps {
     /// Addresses of captured workloads.
     pub peers: Table<Address, u32>,
     listeners: SockHash<MapData, Address>,
-    control: Array<MapData, Control>,
 }
 
 impl CaptureMaps {
@@ -37,7 +35,6 @@ impl CaptureMaps {
             inbound: Table::new(names::INBOUND, take(ebpf, names::INBOUND)?)?,
             peers: Table::new(names::PEERS, take(ebpf, names::PEERS)?)?,
             listeners: SockHash::try_from(take(ebpf, names::LISTENERS)?).map_err(BpfError::map(names::LISTENERS))?,
-            control: Array::try_from(take(ebpf, names::CONTROL)?).map_err(BpfError::map(names::CONTROL))?,
         })
     }
 
@@ -48,13 +45,25 @@ impl CaptureMaps {
     pub fn set_listener(&mut self, address: Address, listener: &impl AsRawFd) -> Result<(), BpfError> {
         self.listeners.insert(address, listener, 0).map_err(BpfError::map(names::LISTENERS))
     }
+}
 
-    /// Shows the hooks that the agent lives.
+/// What the agent tells the hooks, from the heartbeat's thread.
+pub struct ControlMap {
+    array: Array<MapData, Control>,
+}
+
+impl ControlMap {
+    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, BpfError> {
+        let array = Array::try_from(take(ebpf, names::CONTROL)?).map_err(BpfError::map(names::CONTROL))?;
+        Ok(Self { array })
+    }
+
+    /// Tells the hooks.
     ///
     /// # Errors
     /// Where the kernel refuses.
-    pub fn set_control(&mut self, control: Control) -> Result<(), BpfError> {
-        self.control.set(0, control, 0).map_err(BpfError::map(names::CONTROL))
+    pub fn set(&mut self, control: Control) -> Result<(), BpfError> {
+        self.array.set(0, control, 0).map_err(BpfError::map(names::CONTROL))
     }
 }
 
@@ -168,6 +177,3 @@ fn open(ebpf: &Ebpf, name: &'static str) -> Result<Map, BpfError> {
     let data = MapData::from_fd(fd).map_err(BpfError::map(name))?;
     Map::from_map_data(data).map_err(BpfError::map(name))
 }
-
-/// Reads the counters wherever metrics or status want them.
-pub type CounterReader = Arc<dyn Fn() -> Vec<u64> + Send + Sync>;

@@ -1,7 +1,7 @@
 //! What every setting is when the file does not say, and the bounds of what it may say; each with its reason.
 //!
-//! [`settings`](super::settings) starts from the `Default` of each section and overwrites what the file names. The table in
-//! [`schema`](super::schema) repeats them in words; a test holds the two together.
+//! The settings' readers start from the `Default` of each section and overwrite what the file names. The table in
+//! schema.rs repeats them in words; a test holds the two together.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;

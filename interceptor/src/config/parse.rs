@@ -1,15 +1,16 @@
 //! From the text of a file to a [`Config`] and its warnings, or to everything that is wrong with it.
 //!
 //! The file source calls it at start and whenever the file changes, `interceptor config check` for its own sake.
-//! The order is: text to tree ([`yaml`]), tree to values ([`topology`], [`settings`]), values against each other
+//! The order is: text to tree ([`load`]), tree to values ([`topology`], [`settings`]), values against each other
 //! ([`check`]). Only the first step ends the run, because without a tree there is nothing to read.
 
 use std::str;
 
 use super::cursor::Cursor;
 use super::error::{ConfigErrors, Diagnostic, Kind, Position, Report};
+use super::load::load;
 use super::path::Path;
-use super::{Config, check, settings, topology, yaml};
+use super::{Config, check, settings, topology};
 
 /// A file that can be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +28,7 @@ impl Config {
     /// Everything that is wrong, in the order of the text.
     pub fn parse(text: &str, origin: &str) -> Result<Parsed, ConfigErrors> {
         let report = Report::new(origin);
-        let config = match yaml::load(text) {
+        let config = match load(text) {
             Ok(root) => read(&Cursor::new(&root, Path::default(), &report)),
             Err(fault) => {
                 report.error(Kind::Syntax, fault.at, &Path::default(), fault.message, fault.hint);

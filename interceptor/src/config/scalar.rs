@@ -141,9 +141,11 @@ impl<'a> Cursor<'a> {
     /// One of a few words.
     pub(super) fn choice<T: Copy>(&self, choices: &[(&str, T)]) -> Option<T> {
         let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
+        let (last, others) = words.split_last()?;
+        let expected = format!("{} or {last}", others.join(", "));
         let find =
             |text: &str| choices.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
-        self.scalar(&words.join(" or "), find, |_| None)
+        self.scalar(&expected, find, |_| None)
     }
 
     /// An absolute path. Relative ones would depend on where the agent was started.

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::said;
-use crate::config::yaml::{MAX_BYTES, MAX_DEPTH, MAX_NODES};
+use crate::config::load::{MAX_BYTES, MAX_DEPTH, MAX_NODES};
 use crate::config::{Config, EXAMPLE};
 
 /// Whatever it says, it returns; and each diagnostic has a place inside the text.

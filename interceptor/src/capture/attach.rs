@@ -1,0 +1,113 @@
+//! Attaches one workload: its namespace, listeners for every worker, the sk_lookup link. Dropping it detaches.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use interceptor_common as common;
+
+use super::Captured;
+use crate::bpf::{BpfError, CaptureMaps, Kernel, NetnsLink};
+use crate::net::netns::Netns;
+use crate::net::socket::{self, Listeners};
+use crate::snapshot::Workload;
+use crate::sys;
+use crate::worker::{WorkerHandle, WorkerGone};
+
+/// A workload that could not be captured; it keeps its direct traffic.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AttachError {
+    /// Its namespace is not there.
+    #[error("opening network namespace {path}: {source}; is the pod gone?")]
+    Netns {
+        /// The file.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// Its listeners could not be opened.
+    #[error("listening on port {port} in its network namespace: {source}{}", listen_hint(.source))]
+    Listen {
+        /// The outbound port.
+        port: u16,
+        /// Why.
+        source: io::Error,
+    },
+    /// The kernel does not tell namespaces apart.
+    #[error("reading the cookie of its network namespace: {0} (needs Linux 5.14)")]
+    Cookie(io::Error),
+    /// The hooks refused it.
+    #[error(transparent)]
+    Bpf(#[from] BpfError),
+    /// A worker has ended.
+    #[error(transparent)]
+    Worker(#[from] WorkerGone),
+}
+
+fn listen_hint(error: &io::Error) -> &'static str {
+    if error.kind() == io::ErrorKind::AddrInUse {
+        "; the pod uses that port itself: choose another one with capture.outbound_port"
+    } else {
+        ""
+    }
+}
+
+/// A workload that is captured; dropping it detaches it.
+pub(super) struct Attached {
+    /// What the workers know of it.
+    pub(super) captured: Arc<Captured>,
+    /// What it was attached as; another description means to attach anew.
+    pub(super) workload: Workload,
+    _link: Option<NetnsLink>,
+}
+
+/// Attaches a workload. Order matters: its listeners accept before anything is sent to them.
+pub(super) fn attach(
+    kernel: &mut Kernel,
+    maps: &mut CaptureMaps,
+    workers: &[WorkerHandle],
+    outbound_port: u16,
+    workload: &Workload,
+) -> Result<Attached, AttachError> {
+    let path = workload.netns.path();
+    let netns = Netns::open(&workload.netns)
+        .map_err(|source| AttachError::Netns { path: path.display().to_string(), source })?;
+    let listen = |source| AttachError::Listen { port: outbound_port, source };
+    let listeners = socket::listen_in(&netns, outbound_port, workers.len()).map_err(listen)?;
+    let cookie = match listeners.first() {
+        Some(first) => sys::netns_cookie(&first.outbound).map_err(AttachError::Cookie)?,
+        None => return Err(WorkerGone.into()),
+    };
+    let captured = Arc::new(Captured {
+        name: Arc::clone(&workload.name),
+        netns,
+        cookie,
+        addresses: workload.addresses.clone(),
+    });
+    let link = match kernel.attach_netns(&captured.netns) {
+        Ok(link) => Some(link),
+        // Outbound capture still works; `status` says what is missing.
+        Err(BpfError::Unavailable(_)) => None,
+        Err(error) => return Err(error.into()),
+    };
+    register(maps, &captured, &listeners)?;
+    for (worker, listeners) in workers.iter().zip(listeners) {
+        worker.listen(Arc::clone(&captured), listeners)?;
+    }
+    maps.workloads.insert(cookie, addresses(&captured.addresses))?;
+    Ok(Attached { captured, workload: workload.clone(), _link: link })
+}
+
+fn register(maps: &mut CaptureMaps, captured: &Captured, listeners: &[Listeners]) -> Result<(), BpfError> {
+    let Some(first) = listeners.first() else { return Ok(()) };
+    for address in &captured.addresses {
+        maps.set_listener((*address).into(), &first.inbound)?;
+    }
+    Ok(())
+}
+
+fn addresses(all: &[IpAddr]) -> common::Workload {
+    let unspecified = common::Address([0; 16]);
+    let first = |v4: bool| all.iter().find(|ip| ip.is_ipv4() == v4).map_or(unspecified, |ip| (*ip).into());
+    common::Workload { v4: first(true), v6: first(false) }
+}

@@ -1,0 +1,280 @@
+//! Brings the kernel's maps, links and listeners to what a snapshot says, by difference.
+//!
+//! Owned by the control thread. A workload that cannot be attached keeps its direct traffic, is shown as failed, and is
+//! tried again; it never stops the others. Nothing is ever cleared and refilled.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use interceptor_common::{Address, Endpoint, names};
+
+use super::attach::{Attached, attach};
+use super::{Destinations, inbound};
+use crate::bpf::{BpfError, CaptureMaps, CgroupLinks, HookState, Kernel};
+use crate::config::Capture;
+use crate::metrics::Metrics;
+use crate::snapshot::{Snapshot, Workload};
+use crate::status::{HookStatus, StatusBoard, WorkloadState};
+use crate::worker::WorkerHandle;
+use crate::cgroup;
+
+/// What a controller is made of.
+pub struct ControllerParts {
+    /// The loaded kernel side.
+    pub kernel: Kernel,
+    /// Original destinations by index, shared with the workers.
+    pub destinations: Arc<Destinations>,
+    /// The workers, which accept.
+    pub workers: Vec<WorkerHandle>,
+    /// Where hooks attach.
+    pub settings: Capture,
+    /// Where states are shown.
+    pub status: Arc<StatusBoard>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+}
+
+/// Keeps the kernel at what the latest snapshot says.
+pub struct Controller {
+    parts: ControllerParts,
+    maps: CaptureMaps,
+    cgroups: BTreeMap<PathBuf, CgroupLinks>,
+    captured: HashSet<SocketAddr>,
+    inbound: HashSet<SocketAddr>,
+    peers: HashSet<IpAddr>,
+    workloads: HashMap<Arc<str>, Attached>,
+}
+
+impl Controller {
+    /// A controller with nothing captured yet.
+    ///
+    /// # Errors
+    /// Where the object lacks a map.
+    pub fn new(mut parts: ControllerParts) -> Result<Self, BpfError> {
+        let maps = parts.kernel.capture_maps()?;
+        for (name, state) in parts.kernel.hooks() {
+            let (state, detail) = match state {
+                HookState::Loaded => (HookStatus::Detached, "loaded, attached to no cgroup yet".to_owned()),
+                HookState::Unavailable(why) => (HookStatus::Unavailable, why.clone()),
+            };
+            parts.status.set_hook(name, state, detail);
+        }
+        Ok(Self {
+            parts,
+            maps,
+            cgroups: BTreeMap::new(),
+            captured: HashSet::new(),
+            inbound: HashSet::new(),
+            peers: HashSet::new(),
+            workloads: HashMap::new(),
+        })
+    }
+
+    /// Brings everything to what the snapshot says. What fails is shown in `status` and tried again at the next sweep.
+    pub fn apply(&mut self, snapshot: &Snapshot) {
+        self.apply_cgroups(snapshot);
+        self.apply_captured(snapshot);
+        self.detach_workloads(snapshot);
+        self.attach_workloads(snapshot);
+        self.apply_addresses(snapshot);
+    }
+
+    /// Looks after workloads whose namespace went away or was made anew, and tries failed ones again.
+    pub fn sweep(&mut self, snapshot: &Snapshot) {
+        let gone: Vec<Arc<str>> = self
+            .workloads
+            .iter()
+            .filter(|(_, attached)| attached.workload.netns.identity().ok() != Some(attached.captured.netns.identity()))
+            .map(|(name, _)| Arc::clone(name))
+            .collect();
+        for name in &gone {
+            tracing::info!(workload = %name, "its network namespace is gone");
+            self.detach(name);
+        }
+        if !gone.is_empty() || self.workloads.len() < snapshot.workloads().count() || self.cgroups.is_empty() {
+            self.apply(snapshot);
+        }
+    }
+
+    /// Lets all new outbound connections pass; what is under way goes on.
+    pub fn stop(&mut self) {
+        self.cgroups.clear();
+    }
+
+    /// How many workloads are captured.
+    pub fn captured_workloads(&self) -> usize {
+        self.workloads.len()
+    }
+
+    fn apply_cgroups(&mut self, snapshot: &Snapshot) {
+        let wanted = attach_points(self.parts.settings.cgroup.as_deref(), snapshot);
+        self.cgroups.retain(|path, _| wanted.contains(path) && path.is_dir());
+        for path in wanted {
+            if self.cgroups.contains_key(&path) {
+                continue;
+            }
+            let attached = match cgroup::check_outside(&path) {
+                Ok(()) => self.parts.kernel.attach_cgroup(&path).map_err(|error| error.to_string()),
+                Err(error) => Err(error.to_string()),
+            };
+            match attached {
+                Ok(links) => {
+                    self.cgroups.insert(path, links);
+                }
+                Err(error) => {
+                    tracing::warn!(cgroup = %path.display(), %error, "outbound connections pass uncaptured");
+                    self.show_hooks(HookStatus::Detached, &error);
+                }
+            }
+        }
+        if !self.cgroups.is_empty() {
+            let paths: Vec<String> = self.cgroups.keys().map(|path| path.display().to_string()).collect();
+            self.show_hooks(HookStatus::Attached, &paths.join(", "));
+        }
+    }
+
+    fn show_hooks(&self, state: HookStatus, detail: &str) {
+        for (name, loaded) in self.parts.kernel.hooks() {
+            if *loaded == HookState::Loaded && *name != names::SK_LOOKUP {
+                self.parts.status.set_hook(name, state, detail.to_owned());
+            }
+        }
+    }
+
+    fn apply_captured(&mut self, snapshot: &Snapshot) {
+        let wanted: HashSet<SocketAddr> = snapshot.destinations().map(|(addr, _)| *addr).collect();
+        for gone in self.captured.difference(&wanted).copied().collect::<Vec<_>>() {
+            // The original stays readable by index: connections that were redirected still ask for it.
+            if log(self.maps.captured.remove(&gone.into()), "releasing a destination") {
+                self.parts.destinations.retire(gone);
+                self.captured.remove(&gone);
+            }
+        }
+        let mut full = 0_usize;
+        for new in wanted.difference(&self.captured).copied().collect::<Vec<_>>() {
+            match self.capture(new) {
+                Ok(true) => drop(self.captured.insert(new)),
+                Ok(false) => full += 1,
+                Err(error) => drop(log(Err(error), "capturing a destination")),
+            }
+        }
+        if full > 0 {
+            tracing::warn!(destinations = full, "the capture map is full: these destinations pass uncaptured");
+        }
+    }
+
+    fn capture(&mut self, destination: SocketAddr) -> Result<bool, BpfError> {
+        let Some(assigned) = self.parts.destinations.assign(destination) else { return Ok(false) };
+        let endpoint = Endpoint::from(destination);
+        self.maps.originals.insert(assigned.index, endpoint)?;
+        self.maps.captured.insert(endpoint, assigned.index)?;
+        Ok(true)
+    }
+
+    fn detach_workloads(&mut self, snapshot: &Snapshot) {
+        let same = |attached: &Attached| {
+            snapshot.workload(&attached.captured.name).is_some_and(|workload| {
+                workload.netns == attached.workload.netns && workload.addresses == attached.workload.addresses
+            })
+        };
+        let gone: Vec<Arc<str>> =
+            self.workloads.iter().filter(|(_, attached)| !same(attached)).map(|(name, _)| Arc::clone(name)).collect();
+        for name in gone {
+            self.detach(&name);
+            if snapshot.workload(&name).is_none() {
+                self.parts.status.remove_workload(&name);
+            }
+        }
+        self.parts.status.retain_workloads(&|name| snapshot.workload(name).is_some());
+    }
+
+    fn detach(&mut self, name: &str) {
+        let Some(attached) = self.workloads.remove(name) else { return };
+        let captured = &attached.captured;
+        for ip in &captured.addresses {
+            // First the peers, so that nothing arrives at another pod as routed that was not.
+            if self.peers.remove(ip) {
+                log(self.maps.peers.remove(&(*ip).into()), "forgetting a peer");
+            }
+        }
+        log(self.maps.workloads.remove(&captured.cookie), "forgetting a workload");
+        for worker in &self.parts.workers {
+            worker.close(captured.cookie);
+        }
+        self.parts.status.set_workload(name, WorkloadState::Failed, "its network namespace is gone".to_owned());
+    }
+
+    fn attach_workloads(&mut self, snapshot: &Snapshot) {
+        for workload in snapshot.workloads() {
+            if !self.workloads.contains_key(&workload.name) {
+                self.attach(workload);
+            }
+        }
+        let failed = snapshot.workloads().count().saturating_sub(self.workloads.len());
+        self.parts.metrics.set_workloads(self.workloads.len(), failed);
+    }
+
+    fn attach(&mut self, workload: &Workload) {
+        let parts = &mut self.parts;
+        let port = parts.settings.outbound_port;
+        match attach(&mut parts.kernel, &mut self.maps, &parts.workers, port, workload) {
+            Ok(attached) => {
+                let cookie = attached.captured.cookie;
+                parts.status.set_workload(&workload.name, WorkloadState::Captured, format!("netns cookie {cookie}"));
+                self.workloads.insert(Arc::clone(&workload.name), attached);
+            }
+            Err(error) => {
+                let error = error.to_string();
+                tracing::debug!(workload = %workload.name, error, "not captured");
+                parts.status.set_workload(&workload.name, WorkloadState::Failed, error);
+            }
+        }
+        if parts.kernel.hooks().get(names::SK_LOOKUP) == Some(&HookState::Loaded) {
+            let detail = format!("{} network namespaces", self.workloads.len());
+            parts.status.set_hook(names::SK_LOOKUP, HookStatus::Attached, detail);
+        }
+    }
+
+    /// Inbound ports and peers: only of workloads that are attached, so that nobody counts as routed who was not.
+    fn apply_addresses(&mut self, snapshot: &Snapshot) {
+        let addresses: HashSet<IpAddr> =
+            self.workloads.values().flat_map(|attached| attached.captured.addresses.iter().copied()).collect();
+        let ports = inbound::ports(snapshot, &addresses);
+        for gone in self.inbound.difference(&ports).copied().collect::<Vec<_>>() {
+            if log(self.maps.inbound.remove(&gone.into()), "releasing an inbound port") {
+                self.inbound.remove(&gone);
+            }
+        }
+        for new in ports.difference(&self.inbound).copied().collect::<Vec<_>>() {
+            if log(self.maps.inbound.insert(Endpoint::from(new), 1), "intercepting an inbound port") {
+                self.inbound.insert(new);
+            }
+        }
+        let outbound_captured = !self.cgroups.is_empty();
+        for ip in addresses.iter().filter(|_| outbound_captured) {
+            if !self.peers.contains(ip) && log(self.maps.peers.insert(Address::from(*ip), 1), "adding a peer")
+            {
+                self.peers.insert(*ip);
+            }
+        }
+    }
+}
+
+/// The cgroups to attach to: the topmost of all that are named, as hooks on a parent cover its children.
+fn attach_points(common: Option<&Path>, snapshot: &Snapshot) -> BTreeSet<PathBuf> {
+    let all: BTreeSet<PathBuf> =
+        common.into_iter().chain(snapshot.workloads().filter_map(|w| w.cgroup.as_deref())).map(Path::to_owned).collect();
+    all.iter().filter(|path| !path.ancestors().skip(1).any(|above| all.contains(above))).cloned().collect()
+}
+
+fn log(result: Result<(), BpfError>, doing: &'static str) -> bool {
+    match result {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::warn!(%error, "{doing} failed; it is tried again with the next update");
+            false
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! Which ports of which workloads are intercepted inbound: a pure function of the snapshot.
+
+use std::collections::HashSet;
+use std::net::{IpAddr, SocketAddr};
+
+use crate::snapshot::{DestinationKind, Snapshot};
+
+/// Endpoint addresses of services that are addresses of these workloads.
+pub(super) fn ports(snapshot: &Snapshot, workload_addresses: &HashSet<IpAddr>) -> HashSet<SocketAddr> {
+    snapshot
+        .destinations()
+        .filter(|(addr, destination)| {
+            destination.kind == DestinationKind::Endpoint && workload_addresses.contains(&addr.ip())
+        })
+        .map(|(addr, _)| *addr)
+        .collect()
+}

@@ -1,0 +1,132 @@
+//! The data path: what happens to one intercepted connection, from accept to its record.
+//!
+//! ```text
+//! accept → detect → http1 (per request: head → route → upstream → response)
+//!                 → opaque (original destination, byte for byte)
+//! ```
+//! Runs on worker threads, one task a connection, no locks shared with other workers beyond the hub's. Never decides where
+//! a request goes (`route` does) and never touches what is captured (`capture` does).
+
+mod classify;
+pub mod connect;
+mod context;
+mod detect;
+pub mod error;
+pub mod http1;
+mod opaque;
+mod record;
+mod respond;
+mod splice;
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
+
+pub use context::Context;
+
+use self::connect::Upstream;
+use self::detect::Detected;
+use self::error::ConnectError;
+use self::record::RecordGuard;
+use crate::capture::Captured;
+use crate::flow::{Protocol, TargetKind};
+use crate::net::side::Side;
+use crate::net::socket;
+use crate::route::Direction;
+
+/// One intercepted connection.
+pub struct Connection {
+    /// The worker's.
+    pub context: Rc<Context>,
+    /// The workload at whose border it is.
+    pub workload: Arc<Captured>,
+    /// Which way it crosses that border.
+    pub direction: Direction,
+    /// The caller.
+    pub client: SocketAddr,
+    /// The destination that the caller asked for.
+    pub original: SocketAddr,
+    /// Its record, published when it is dropped.
+    record: RecordGuard,
+}
+
+/// Handles one accepted connection to its end. `original` is the destination that the caller asked for.
+pub async fn serve(
+    context: Rc<Context>,
+    workload: Arc<Captured>,
+    direction: Direction,
+    stream: TcpStream,
+    client: SocketAddr,
+    original: SocketAddr,
+) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, %client, "the client is gone already");
+    }
+    let record = RecordGuard::begin(&context, &workload, direction, client, original);
+    let mut connection = Connection { context, workload, direction, client, original, record };
+    let side = Side::new(stream, &connection.context.buffers);
+    let (detected, client, dialled) = detect::detect(&mut connection, side).await;
+    match detected {
+        Detected::Http1 => http1::serve(&mut connection, client, dialled).await,
+        Detected::Opaque => {
+            let upstream = match dialled {
+                Some(upstream) => Ok(upstream),
+                None => connection.connect_original().await,
+            };
+            match upstream {
+                Ok(upstream) => opaque::relay(&mut connection, client, upstream).await,
+                Err(error) => refuse(&mut connection, &client, &error),
+            }
+        }
+        Detected::Unreachable(error) => refuse(&mut connection, &client, &error),
+        Detected::Ended => connection.record.ended("nothing_sent"),
+        Detected::Broken(error) => connection.record.failed_client(&error),
+    }
+}
+
+/// An opaque connection whose destination cannot be reached ends as a refused one would, only later: with RST, at once.
+fn refuse(connection: &mut Connection, client: &Side, error: &ConnectError) {
+    connection.record.unreachable(error);
+    client.reset_on_close();
+}
+
+impl Connection {
+    /// Connects to where the caller wanted to go: the original destination, or the application of this pod.
+    async fn connect_original(&self) -> Result<Upstream, ConnectError> {
+        match self.direction {
+            Direction::Outbound => connect::connect(&self.context, &self.workload, self.original).await,
+            Direction::Inbound => {
+                connect::connect_application(&self.context, &self.workload, self.original, self.client).await
+            }
+        }
+    }
+
+    fn original_kind(&self) -> TargetKind {
+        match self.direction {
+            Direction::Outbound => TargetKind::Original,
+            Direction::Inbound => TargetKind::Application,
+        }
+    }
+
+    /// What the service's owner declares: HTTP, something else, or nothing.
+    fn declared(&self) -> Option<Protocol> {
+        let snapshot = self.context.snapshot.load();
+        let (service, index) = snapshot.destination(self.original)?.services.first()?;
+        let port = service.ports.get(*index)?;
+        let declared = port.app_protocol.as_deref().unwrap_or_else(|| port.name.split('-').next().unwrap_or_default());
+        match declared {
+            "http" | "http1" | "http/1.1" | "kubernetes.io/ws" | "ws" => Some(Protocol::Http1),
+            "tcp" | "redis" | "mysql" | "mongo" | "postgres" | "postgresql" | "amqp" | "kafka" => Some(Protocol::Opaque),
+            _ => None,
+        }
+    }
+}
+
+/// The address that the caller used, for an accepted outbound connection: what the loopback address stands for.
+pub fn original_of(context: &Context, stream: &TcpStream) -> Option<SocketAddr> {
+    let local = socket::canonical(stream.local_addr().ok()?);
+    let index = interceptor_common::policy::index_of(local.ip().into())?;
+    context.destinations.get(index)
+}

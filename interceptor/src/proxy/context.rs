@@ -1,0 +1,70 @@
+//! What every connection of one worker shares.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use crate::bpf::FlowMaps;
+use crate::capture::Destinations;
+use crate::config::Proxy;
+use crate::flow::{Hub, Record};
+use crate::metrics::Metrics;
+use crate::net::buffer::BufferPool;
+use crate::snapshot::Snapshot;
+
+/// What every connection of one worker shares. Lives on the worker's thread.
+pub struct Context {
+    /// What requests are routed by.
+    pub snapshot: Arc<ArcSwap<Snapshot>>,
+    /// Where records go.
+    pub hub: Arc<Hub>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Original destinations by index.
+    pub destinations: Arc<Destinations>,
+    /// Bounds and deadlines.
+    pub settings: Proxy,
+    /// The kernel's maps that belong to connections.
+    pub maps: RefCell<FlowMaps>,
+    /// Spare buffers.
+    pub buffers: BufferPool,
+    /// Spreads requests over endpoints.
+    pub turn: Cell<usize>,
+    /// Destinations that spoke HTTP/1 before.
+    pub http: RefCell<HashSet<SocketAddr>>,
+}
+
+/// Destinations that are remembered as HTTP/1; beyond that the memory starts anew.
+const REMEMBER: usize = 16_384;
+
+impl Context {
+    /// The next turn in spreading requests over endpoints.
+    pub fn next_turn(&self) -> usize {
+        let turn = self.turn.get();
+        self.turn.set(turn.wrapping_add(1));
+        turn
+    }
+
+    /// Whether that destination spoke HTTP/1 before.
+    pub fn speaks_http(&self, destination: SocketAddr) -> bool {
+        self.http.borrow().contains(&destination)
+    }
+
+    /// Remembers that a destination speaks HTTP/1, so that it is not dialled before the client has spoken.
+    pub fn learn_http(&self, destination: SocketAddr) {
+        let mut http = self.http.borrow_mut();
+        if http.len() >= REMEMBER {
+            http.clear();
+        }
+        http.insert(destination);
+    }
+
+    /// Counts a record and hands it to the hub.
+    pub fn publish(&self, record: Record) {
+        self.metrics.observe(&record);
+        self.hub.publish(record);
+    }
+}

@@ -1,0 +1,173 @@
+//! Finds out what a connection speaks, without making a server that speaks first wait.
+//!
+//! Where nothing is declared, the original destination is dialled at once: if it speaks before the client does, the
+//! connection is opaque. The connection that was dialled is used further where it can be. One deadline in all.
+
+use std::future::poll_fn;
+use std::io;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+
+use super::Connection;
+use super::classify::{Class, classify};
+use super::connect::Upstream;
+use super::error::ConnectError;
+use crate::flow::{Protocol, ProtocolFrom};
+use crate::net::side::Side;
+
+/// How long a client of a port that is declared HTTP may be silent before the server is dialled after all: ports are
+/// misnamed, and a server that speaks first must not be waited for. Real HTTP clients send at once.
+const SILENCE: Duration = Duration::from_millis(100);
+
+/// How long the client of a destination that cannot be reached has for showing that it speaks HTTP, which may be routed
+/// elsewhere. Then it learns of the failure.
+const GRACE: Duration = Duration::from_millis(50);
+
+/// What a connection turned out to be.
+pub(super) enum Detected {
+    Http1,
+    Opaque,
+    /// The original destination cannot be reached and the client does not speak HTTP.
+    Unreachable(ConnectError),
+    /// The client ended before it said anything.
+    Ended,
+    /// The client's connection broke.
+    Broken(io::Error),
+}
+
+/// What came first.
+enum First {
+    Class(Class),
+    Server,
+    Ended,
+    Broken(io::Error),
+}
+
+/// Detects the protocol. Gives back the client's side with what it sent, and the original destination's if it was dialled.
+pub(super) async fn detect(connection: &mut Connection, mut client: Side) -> (Detected, Side, Option<Upstream>) {
+    let declared = connection.declared();
+    if declared == Some(Protocol::Opaque) {
+        connection.record.protocol(Protocol::Opaque, ProtocolFrom::Declared);
+        return (Detected::Opaque, client, None);
+    }
+    let mut upstream = None;
+    let mut first = None;
+    if declared == Some(Protocol::Http1) || connection.context.speaks_http(connection.original) {
+        first = timeout(SILENCE, wait(connection, &mut client, None)).await.ok();
+    }
+    if first.is_none() {
+        let dialled = {
+            let mut waiting = std::pin::pin!(wait(connection, &mut client, None));
+            let mut dialling = std::pin::pin!(connection.connect_original());
+            tokio::select! {
+                biased;
+                known = &mut waiting => { first = Some(known); None }
+                result = &mut dialling => Some(result),
+            }
+        };
+        match dialled {
+            Some(Ok(dialled)) => upstream = Some(dialled),
+            Some(Err(error)) => {
+                match timeout(GRACE, wait(connection, &mut client, None)).await {
+                    Ok(First::Class(Class::Http1)) => first = Some(First::Class(Class::Http1)),
+                    _ => return (Detected::Unreachable(error), client, None),
+                }
+            }
+            None => {}
+        }
+    }
+    let first = match first {
+        Some(first) => first,
+        None => until_deadline(connection, &mut client, upstream.as_mut()).await,
+    };
+    let detected = conclude(connection, &client, first);
+    (detected, client, upstream)
+}
+
+fn conclude(connection: &mut Connection, client: &Side, first: First) -> Detected {
+    let (protocol, from) = match first {
+        First::Class(Class::Http1) => (Protocol::Http1, ProtocolFrom::ClientBytes),
+        First::Class(Class::Http2) => (Protocol::Http2, ProtocolFrom::ClientBytes),
+        First::Class(Class::Tls) => (Protocol::Tls, ProtocolFrom::ClientBytes),
+        First::Class(Class::Opaque) => (Protocol::Opaque, ProtocolFrom::ClientBytes),
+        First::Class(Class::Unknown) => (Protocol::Opaque, ProtocolFrom::Deadline),
+        First::Server => (Protocol::Opaque, ProtocolFrom::ServerFirst),
+        First::Ended if client.buffer.is_empty() => return Detected::Ended,
+        // Bytes that stayed ambiguous until the client's end: they are passed on as they are.
+        First::Ended => (Protocol::Opaque, ProtocolFrom::ClientBytes),
+        First::Broken(error) => return Detected::Broken(error),
+    };
+    connection.record.protocol(protocol, from);
+    if protocol == Protocol::Http1 {
+        connection.context.learn_http(connection.original);
+        return Detected::Http1;
+    }
+    Detected::Opaque
+}
+
+/// A client that has begun to say something ambiguous is waited for until the deadline; a silent one without a limit, as
+/// it would be without us.
+async fn until_deadline(connection: &Connection, client: &mut Side, mut upstream: Option<&mut Upstream>) -> First {
+    if client.buffer.is_empty() {
+        let begun = poll_fn(|cx| poll_begun(cx, client, upstream.as_deref_mut())).await;
+        if let Some(first) = begun {
+            return first;
+        }
+    }
+    tokio::select! {
+        biased;
+        first = wait(connection, client, upstream) => first,
+        () = sleep(connection.context.settings.detect_timeout) => First::Class(Class::Unknown),
+    }
+}
+
+/// Ready with `None` when the client has sent something.
+fn poll_begun(
+    cx: &mut std::task::Context<'_>,
+    client: &mut Side,
+    upstream: Option<&mut Upstream>,
+) -> Poll<Option<First>> {
+    if let Poll::Ready(filled) = client.poll_fill(cx) {
+        return Poll::Ready(match filled {
+            Ok(0) => Some(First::Ended),
+            Ok(_) => None,
+            Err(error) => Some(First::Broken(error)),
+        });
+    }
+    poll_server(cx, upstream).map(Some)
+}
+
+/// Waits until the client's bytes are recognised or the server speaks.
+async fn wait(connection: &Connection, client: &mut Side, mut upstream: Option<&mut Upstream>) -> First {
+    let limit = connection.context.settings.max_head_bytes;
+    poll_fn(|cx| {
+        loop {
+            match classify(client.buffer.data(), limit) {
+                Class::Unknown if client.buffer.len() >= limit => return Poll::Ready(First::Class(Class::Opaque)),
+                Class::Unknown => {}
+                class => return Poll::Ready(First::Class(class)),
+            }
+            if client.buffer.is_full() {
+                client.buffer.grow(limit);
+            }
+            match client.poll_fill(cx) {
+                Poll::Pending => break,
+                Poll::Ready(Ok(0)) => return Poll::Ready(First::Ended),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(First::Broken(error)),
+            }
+        }
+        poll_server(cx, upstream.as_deref_mut())
+    })
+    .await
+}
+
+/// Ready when the server has said something, or has ended: either way the connection is its affair, not HTTP's.
+fn poll_server(cx: &mut std::task::Context<'_>, upstream: Option<&mut Upstream>) -> Poll<First> {
+    match upstream {
+        Some(upstream) => upstream.side.poll_fill(cx).map(|_| First::Server),
+        None => Poll::Pending,
+    }
+}

@@ -1,0 +1,263 @@
+//! HTTP/1 on one intercepted connection: each request is read, routed, sent to its upstream and answered in turn (rule R6).
+//!
+//! Entered by `proxy` once the first bytes are known to be HTTP/1. One task drives the client and the upstream. Upstream
+//! connections belong to their client's connection, as without us: when the server closes an idle one, so do we, and a
+//! client never sends a request into a connection that its server has left.
+
+pub mod chunked;
+pub mod exchange;
+pub mod framing;
+pub mod head;
+pub mod message;
+mod request;
+mod upstreams;
+
+use std::future::poll_fn;
+use std::io;
+use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use self::exchange::{End, Exchange, RequestFacts};
+use self::head::{HeadError, RequestHead};
+use self::message::Message;
+use self::request::RequestInFlight;
+use self::upstreams::Upstreams;
+use super::connect::Upstream;
+use super::respond::Answer;
+use super::{Connection, opaque};
+use crate::net::side::Side;
+
+/// How long a client may take to read our last words before the connection is closed under it.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// How waiting for a request ended.
+enum Next {
+    Request(RequestHead),
+    /// The client ended its direction between requests.
+    Ended,
+    /// The server closed the idle connection that the client's stands for.
+    ServerClosed,
+    /// The client's connection broke.
+    Broken(io::Error),
+    Refused(Answer),
+}
+
+/// Serves requests until the connection ends. `dialled` is a connection to the original destination that was made while
+/// the protocol was not known.
+pub async fn serve(connection: &mut Connection, mut client: Side, dialled: Option<Upstream>) {
+    let mut upstreams = Upstreams::new(dialled);
+    loop {
+        let head = match next_request(connection, &mut client, &mut upstreams).await {
+            Next::Request(head) => head,
+            Next::Ended => return connection.record.ended("end_of_stream"),
+            Next::ServerClosed => return connection.record.ended("server_closed"),
+            Next::Broken(error) => return connection.record.failed_client(&error),
+            Next::Refused(answer) => return refuse(connection, client, None, answer).await,
+        };
+        match handle(connection, &mut client, &mut upstreams, head).await {
+            Outcome::Next => {}
+            Outcome::Close => return close(connection, client, "connection_close").await,
+            Outcome::Abort => return client.reset_on_close(),
+            Outcome::Refuse(request, answer) => return refuse(connection, client, Some(*request), answer).await,
+            Outcome::Switched(upstream) => return opaque::relay(connection, client, *upstream).await,
+        }
+    }
+}
+
+/// What follows a request.
+enum Outcome {
+    Next,
+    Close,
+    Abort,
+    Refuse(Box<RequestInFlight>, Answer),
+    Switched(Box<Upstream>),
+}
+
+async fn handle(
+    connection: &mut Connection,
+    client: &mut Side,
+    upstreams: &mut Upstreams,
+    head: RequestHead,
+) -> Outcome {
+    let mut request = RequestInFlight::begin(connection, client.buffer.data(), &head);
+    let mut message = match Message::new(client, head.len, head.framing.clone()) {
+        Ok(message) => message,
+        Err(error) => return Outcome::Refuse(Box::new(request), Answer::bad_body(error)),
+    };
+    if let Some(line) = request.injected_line(connection) {
+        message.add_line(head.insert_at, line);
+    }
+    let mut may_reuse = true;
+    loop {
+        let taken = if may_reuse { upstreams.take(request.key()) } else { None };
+        let reused = taken.is_some();
+        let mut upstream = match taken {
+            Some(upstream) => upstream,
+            None => match request.connect(connection).await {
+                Ok(upstream) => upstream,
+                Err(error) => return Outcome::Refuse(Box::new(request), Answer::connect(&error)),
+            },
+        };
+        let facts = RequestFacts {
+            kind: head.kind,
+            idempotent: head.idempotent,
+            keep_alive: head.keep_alive,
+            reused: reused && upstreams.has_served(&upstream),
+        };
+        let mut exchange = Exchange::new(message, facts, connection.context.settings.max_head_bytes);
+        let end = poll_fn(|cx| {
+            let end = exchange.poll(cx, client, &mut upstream.side);
+            request.note_status(&exchange);
+            end
+        })
+        .await;
+        connection.record.add_request(exchange.received(), exchange.sent());
+        match end {
+            End::Stale => {
+                message = exchange.into_request();
+                may_reuse = false;
+                continue;
+            }
+            End::Done { reusable } => {
+                request.finish(connection, &exchange);
+                let reusable = reusable && !client.ended | !client.buffer.is_empty();
+                if reusable && exchange.request_is_done() && upstream.side.buffer.is_empty() {
+                    upstreams.put(request.key(), upstream);
+                    return Outcome::Next;
+                }
+                return Outcome::Close;
+            }
+            End::Switched => {
+                request.finish(connection, &exchange);
+                return Outcome::Switched(Box::new(upstream));
+            }
+            End::Failed(failure) => {
+                let untold = exchange.sent() == 0 && exchange.status().is_none();
+                match Answer::failed(&failure).filter(|_| untold) {
+                    Some(answer) => return Outcome::Refuse(Box::new(request), answer),
+                    None => {
+                        request.fail(connection, &exchange, &failure);
+                        return Outcome::Abort;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Waits for a request's head; meanwhile watches the idle upstreams.
+async fn next_request(connection: &Connection, client: &mut Side, upstreams: &mut Upstreams) -> Next {
+    let settings = &connection.context.settings;
+    let routing = connection.context.snapshot.load();
+    let names = &routing.routing.route_headers;
+    let limit = settings.max_head_bytes;
+    if client.buffer.is_empty() {
+        let idle = poll_fn(|cx| poll_idle(cx, client, upstreams)).await;
+        if let Some(next) = idle {
+            return next;
+        }
+    }
+    // Most heads come in one piece; only for the others a clock is set.
+    match read_head(client, names, limit) {
+        Ok(Some(head)) => return Next::Request(head),
+        Err(error) => return refused(error),
+        Ok(None) => {}
+    }
+    let rest = poll_fn(|cx| poll_head(cx, client, names, limit));
+    match timeout(settings.head_timeout, rest).await {
+        Ok(next) => next,
+        Err(_) => Next::Refused(Answer::slow_head()),
+    }
+}
+
+fn refused(error: HeadError) -> Next {
+    Next::Refused(Answer::bad_request(error))
+}
+
+fn read_head(client: &Side, names: &[String], limit: usize) -> Result<Option<RequestHead>, HeadError> {
+    let data = client.buffer.data();
+    head::request(data.get(..limit).unwrap_or(data), names)
+}
+
+/// Ready with `None` when bytes of a request have come.
+fn poll_idle(cx: &mut TaskContext<'_>, client: &mut Side, upstreams: &mut Upstreams) -> Poll<Option<Next>> {
+    match client.poll_fill(cx) {
+        Poll::Ready(Ok(0)) => return Poll::Ready(Some(Next::Ended)),
+        Poll::Ready(Ok(_)) => return Poll::Ready(None),
+        Poll::Ready(Err(error)) => return Poll::Ready(Some(Next::Broken(error))),
+        Poll::Pending => {}
+    }
+    if upstreams.poll_closed(cx) { Poll::Ready(Some(Next::ServerClosed)) } else { Poll::Pending }
+}
+
+fn poll_head(cx: &mut TaskContext<'_>, client: &mut Side, names: &[String], limit: usize) -> Poll<Next> {
+    loop {
+        if client.buffer.len() >= limit {
+            return Poll::Ready(Next::Refused(Answer::large_head(limit)));
+        }
+        if client.buffer.is_full() {
+            client.buffer.grow(limit);
+        }
+        match client.poll_fill(cx) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Ok(0)) => return Poll::Ready(Next::Ended),
+            Poll::Ready(Err(error)) => return Poll::Ready(Next::Broken(error)),
+            Poll::Ready(Ok(_)) => {}
+        }
+        match read_head(client, names, limit) {
+            Ok(Some(head)) => return Poll::Ready(Next::Request(head)),
+            Err(error) => return Poll::Ready(refused(error)),
+            Ok(None) => {}
+        }
+    }
+}
+
+/// Sends an answer of our own and closes.
+async fn refuse(connection: &mut Connection, mut client: Side, request: Option<RequestInFlight>, answer: Answer) {
+    let bytes = answer.to_bytes(connection.record.id());
+    let mut written = 0;
+    // A client that does not read gets no more than its socket's buffer takes.
+    let write = poll_fn(|cx| {
+        while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
+            match client.poll_write(cx, rest) {
+                Poll::Ready(Ok(count)) => written += count,
+                Poll::Ready(Err(_)) => break,
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        Poll::Ready(())
+    });
+    timeout(LINGER, write).await.ok();
+    let sent = u64::try_from(written).unwrap_or(u64::MAX);
+    connection.record.refused(&answer, sent);
+    match request {
+        Some(request) => request.refuse(connection, &answer, sent),
+        None => RequestInFlight::unread(connection, &answer, sent),
+    }
+    linger(client).await;
+}
+
+async fn close(connection: &mut Connection, client: Side, reason: &'static str) {
+    connection.record.ended(reason);
+    linger(client).await;
+}
+
+/// Ends our direction and reads on for a while: closing with unread bytes would make the kernel send RST, and the client
+/// could lose what we said last.
+async fn linger(mut client: Side) {
+    client.shutdown();
+    let drain = poll_fn(|cx| {
+        loop {
+            let rest = client.buffer.len();
+            client.buffer.consume(rest);
+            match client.poll_fill(cx) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    });
+    timeout(LINGER, drain).await.ok();
+}

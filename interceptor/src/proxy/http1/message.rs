@@ -1,0 +1,163 @@
+//! One direction of an exchange: moves one message, head and body, from one side to the other as it arrives.
+//!
+//! Bytes go out as they came; a line may be added at one place of the head. Nothing is collected: what was read is
+//! written before more is read.
+
+use std::io::{self, IoSlice};
+use std::task::{Context, Poll, ready};
+
+use super::chunked::ChunkError;
+use super::framing::Framing;
+use crate::net::side::Side;
+
+/// How a message could not be moved.
+#[derive(Debug, thiserror::Error)]
+pub enum MoveError {
+    /// Reading from the sender failed.
+    #[error("reading: {0}")]
+    Read(io::Error),
+    /// Writing to the receiver failed.
+    #[error("writing: {0}")]
+    Write(io::Error),
+    /// The sender ended before the body did.
+    #[error("the body ended early")]
+    Truncated,
+    /// The sender's chunks break their grammar.
+    #[error("{0}")]
+    Chunk(#[from] ChunkError),
+}
+
+/// A message under way.
+#[derive(Debug)]
+pub struct Message {
+    framing: Framing,
+    /// Bytes at the front of the sender's buffer that may be written.
+    ready: usize,
+    /// How many of them (and of the added line) were written.
+    written: usize,
+    added: Option<Added>,
+    /// Keep what was written in the buffer, to be able to write it again to another upstream.
+    hold: bool,
+    moved: u64,
+}
+
+/// A line added to a head.
+#[derive(Debug)]
+struct Added {
+    at: usize,
+    line: Box<[u8]>,
+}
+
+impl Message {
+    /// The message whose head of `head_len` bytes is at the front of `from`'s buffer, with what has arrived of its body.
+    ///
+    /// # Errors
+    /// Where that part of the body is broken already.
+    pub fn new(from: &Side, head_len: usize, mut framing: Framing) -> Result<Self, ChunkError> {
+        let body = framing.take(from.buffer.data().get(head_len..).unwrap_or_default())?;
+        Ok(Self { framing, ready: head_len + body, written: 0, added: None, hold: false, moved: 0 })
+    }
+
+    /// Adds a line at an offset of the head.
+    pub fn add_line(&mut self, at: usize, line: Box<[u8]>) {
+        self.added = Some(Added { at, line });
+    }
+
+    /// Whether all of it is in the buffer, so that it can be written again.
+    pub fn is_buffered(&self) -> bool {
+        self.framing.is_done()
+    }
+
+    /// Keeps what is written in the buffer until [`Message::release`]. Only for a message that is all there.
+    pub fn hold(&mut self) {
+        self.hold = true;
+    }
+
+    /// Lets go of what [`Message::hold`] kept.
+    pub fn release(&mut self, from: &mut Side) {
+        if self.hold {
+            self.hold = false;
+            if self.written == self.total() {
+                self.consume(from);
+            }
+        }
+    }
+
+    /// Begins again, for another receiver.
+    pub fn rewind(&mut self) {
+        self.written = 0;
+    }
+
+    /// Whether any of it was written to the receiver.
+    pub fn has_begun(&self) -> bool {
+        self.written > 0 || self.moved > 0
+    }
+
+    /// Whether all of it was written.
+    pub fn is_done(&self) -> bool {
+        self.framing.is_done() && self.written == self.total()
+    }
+
+    /// Bytes taken from the sender: head and body as they came.
+    pub fn moved(&self) -> u64 {
+        self.moved + if self.hold { u64::try_from(self.ready).unwrap_or(u64::MAX) } else { 0 }
+    }
+
+    /// Moves what can be moved; ready when all of the message is written.
+    ///
+    /// # Errors
+    /// Where either side fails or the body is broken.
+    pub fn poll(&mut self, cx: &mut Context<'_>, from: &mut Side, to: &mut Side) -> Poll<Result<(), MoveError>> {
+        loop {
+            while self.written < self.total() {
+                let count = ready!(self.poll_write(cx, from, to)).map_err(MoveError::Write)?;
+                self.written += count;
+            }
+            if !self.hold {
+                self.consume(from);
+            }
+            if self.framing.is_done() {
+                return Poll::Ready(Ok(()));
+            }
+            if from.buffer.is_empty() && ready!(from.poll_fill(cx)).map_err(MoveError::Read)? == 0 {
+                if self.framing != Framing::UntilClose {
+                    return Poll::Ready(Err(MoveError::Truncated));
+                }
+                self.framing = Framing::NONE;
+                return Poll::Ready(Ok(()));
+            }
+            self.ready = self.framing.take(from.buffer.data())?;
+        }
+    }
+
+    fn total(&self) -> usize {
+        self.ready + self.added.as_ref().map_or(0, |added| added.line.len())
+    }
+
+    fn consume(&mut self, from: &mut Side) {
+        from.buffer.consume(self.ready);
+        self.moved += u64::try_from(self.ready).unwrap_or(u64::MAX);
+        (self.ready, self.written, self.added) = (0, 0, None);
+    }
+
+    fn poll_write(&self, cx: &mut Context<'_>, from: &Side, to: &mut Side) -> Poll<io::Result<usize>> {
+        let data = from.buffer.data().get(..self.ready).unwrap_or_default();
+        let count = match &self.added {
+            None => ready!(to.poll_write(cx, data.get(self.written..).unwrap_or_default()))?,
+            Some(added) => {
+                let (before, after) = data.split_at_checked(added.at).unwrap_or((data, &[]));
+                let mut skip = self.written;
+                let parts = [before, &added.line, after].map(|part| {
+                    let rest = part.get(skip..).unwrap_or_default();
+                    skip = skip.saturating_sub(part.len());
+                    IoSlice::new(rest)
+                });
+                ready!(to.poll_write_vectored(cx, &parts))?
+            }
+        };
+        if count == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        Poll::Ready(Ok(count))
+    }
+}

@@ -1,0 +1,232 @@
+//! One request between its head and its record: what routing said of it, where it goes, what became of it.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+
+use super::exchange::{Exchange, Failure};
+use super::head::RequestHead;
+use super::message::MoveError;
+use super::upstreams::Key;
+use crate::flow::{ErrorSide, Record, RequestRecord, RouteHeader, TargetKind, TargetRecord, Verdict};
+use crate::proxy::Connection;
+use crate::proxy::connect::{Upstream, connect};
+use crate::proxy::error::{ConnectError, io_reason};
+use crate::proxy::respond::Answer;
+use crate::route::{self, Decision, Query, SpaceFrom, Target};
+
+/// Bytes of a path, host or header value that a record keeps.
+const MAX_TEXT: usize = 256;
+
+/// A request between its head and its record.
+pub(super) struct RequestInFlight {
+    decision: Decision,
+    begin: Instant,
+    record: RequestRecord,
+}
+
+impl RequestInFlight {
+    /// Routes the request whose head is at the front of `bytes`.
+    pub(super) fn begin(connection: &Connection, bytes: &[u8], head: &RequestHead) -> Self {
+        let part = |range: &std::ops::Range<usize>| bytes.get(range.clone()).unwrap_or_default();
+        let snapshot = connection.context.snapshot.load();
+        let header = head.route.as_ref();
+        let decision = route::decide(
+            &snapshot,
+            &Query {
+                direction: connection.direction,
+                workload: &connection.workload.name,
+                destination: connection.original,
+                header: header.map(|(_, range)| part(range)),
+                host: head.host.as_ref().map(part),
+                turn: connection.context.next_turn(),
+            },
+        );
+        let mut record = empty(connection);
+        record.service = decision.service.clone();
+        record.method = text(part(&head.method), MAX_TEXT);
+        record.path = text(path(part(&head.target)), MAX_TEXT);
+        record.host = head.host.as_ref().map(|range| text(part(range), MAX_TEXT));
+        record.route_header = header.and_then(|(place, range)| {
+            let name = snapshot.routing.route_headers.get(*place)?;
+            Some(RouteHeader { name: name.as_str().into(), value: text(part(range), MAX_TEXT) })
+        });
+        record.injected = decision.inject;
+        record.space = decision.space.clone();
+        record.space_from = decision.space_from;
+        record.chain = decision.chain.clone();
+        record.route_reason = Some(decision.reason);
+        record.reason = decision.reason.as_str();
+        if matches!(decision.target, Target::Endpoint { .. }) {
+            record.verdict = Verdict::Redirected;
+        }
+        Self { decision, begin: Instant::now(), record }
+    }
+
+    /// Where its upstream connection leads.
+    pub(super) fn key(&self) -> Key {
+        match &self.decision.target {
+            Target::Original => Key::Original,
+            Target::Endpoint { address, .. } => Key::Endpoint(*address),
+        }
+    }
+
+    /// The header line to add, if one is.
+    pub(super) fn injected_line(&self, connection: &Connection) -> Option<Box<[u8]>> {
+        let space = self.decision.space.as_ref().filter(|_| self.decision.inject)?;
+        let snapshot = connection.context.snapshot.load();
+        let name = snapshot.routing.route_headers.first()?;
+        Some(format!("{name}: {space}\r\n").into_bytes().into_boxed_slice())
+    }
+
+    /// Connects to where the request goes.
+    pub(super) async fn connect(&mut self, connection: &Connection) -> Result<Upstream, ConnectError> {
+        let connected = match &self.decision.target {
+            Target::Original => connection.connect_original().await,
+            Target::Endpoint { address, .. } => connect(&connection.context, &connection.workload, *address).await,
+        };
+        self.record.connect = connected.as_ref().ok().map(|upstream| upstream.took);
+        connected
+    }
+
+    /// Notes when the response's head came.
+    pub(super) fn note_status(&mut self, exchange: &Exchange) {
+        if self.record.status.is_none()
+            && let Some(status) = exchange.status()
+        {
+            self.record.status = Some(status);
+            self.record.first_byte = Some(self.begin.elapsed());
+        }
+    }
+
+    /// Publishes the record of a request that was answered.
+    pub(super) fn finish(&mut self, connection: &Connection, exchange: &Exchange) {
+        self.publish(connection, exchange.received(), exchange.sent());
+    }
+
+    /// Publishes the record of a request that failed after the client had got a part of the response, or had gone.
+    pub(super) fn fail(&mut self, connection: &mut Connection, exchange: &Exchange, failure: &Failure) {
+        let (side, reason) = match failure {
+            Failure::Client(MoveError::Read(error) | MoveError::Write(error)) => {
+                (ErrorSide::Downstream, io_reason(ErrorSide::Downstream, error))
+            }
+            Failure::Client(MoveError::Truncated) => (ErrorSide::Downstream, "client_truncated"),
+            Failure::Client(MoveError::Chunk(_)) => (ErrorSide::Downstream, "bad_request"),
+            Failure::Response(MoveError::Truncated) => (ErrorSide::Upstream, "upstream_truncated"),
+            Failure::Response(MoveError::Chunk(_)) => (ErrorSide::Upstream, "bad_response"),
+            Failure::Response(MoveError::Read(error) | MoveError::Write(error)) => {
+                (ErrorSide::Upstream, io_reason(ErrorSide::Upstream, error))
+            }
+            Failure::NoResponse(_) => (ErrorSide::Upstream, "upstream_closed"),
+            Failure::BadResponse(_) | Failure::LargeResponse => (ErrorSide::Upstream, "bad_response"),
+        };
+        self.record.verdict = Verdict::Error;
+        self.record.reason = reason;
+        self.record.side = Some(side);
+        self.record.error = Some(failure.to_string().into());
+        connection.record.failed(reason, &failure.to_string());
+        self.publish(connection, exchange.received(), exchange.sent());
+    }
+
+    /// Publishes the record of a request that the agent answered itself.
+    pub(super) fn refuse(mut self, connection: &Connection, answer: &Answer, sent: u64) {
+        note_answer(&mut self.record, answer);
+        let received = self.record.bytes_in;
+        self.publish(connection, received, sent);
+    }
+
+    /// Publishes the record of a request whose head could not be read.
+    pub(super) fn unread(connection: &Connection, answer: &Answer, sent: u64) {
+        let mut request =
+            Self { decision: undecided(), begin: Instant::now(), record: empty(connection) };
+        note_answer(&mut request.record, answer);
+        request.publish(connection, 0, sent);
+    }
+
+    fn publish(&mut self, connection: &Connection, received: u64, sent: u64) {
+        self.record.target = Some(self.target(connection));
+        self.record.bytes_in = received;
+        self.record.bytes_out = sent;
+        self.record.duration = self.begin.elapsed();
+        let record = Record::Request(self.record.clone());
+        connection.context.publish(record);
+    }
+
+    fn target(&self, connection: &Connection) -> TargetRecord {
+        match &self.decision.target {
+            Target::Original => TargetRecord {
+                kind: connection.original_kind(),
+                address: connection.original,
+                service: self.decision.service.clone(),
+            },
+            Target::Endpoint { address, service } => {
+                TargetRecord { kind: TargetKind::Endpoint, address: *address, service: Some(service.clone()) }
+            }
+        }
+    }
+}
+
+fn note_answer(record: &mut RequestRecord, answer: &Answer) {
+    record.status = Some(answer.status);
+    record.verdict = if answer.side == ErrorSide::Downstream { Verdict::Refused } else { Verdict::Error };
+    record.reason = answer.reason;
+    record.side = Some(answer.side);
+    record.error = Some(answer.error.as_str().into());
+}
+
+fn undecided() -> Decision {
+    Decision {
+        target: Target::Original,
+        space: None,
+        space_from: SpaceFrom::None,
+        inject: false,
+        chain: route::Chain::default(),
+        service: None,
+        reason: route::Reason::NoSpaceNamed,
+    }
+}
+
+fn empty(connection: &Connection) -> RequestRecord {
+    RequestRecord {
+        id: connection.context.hub.next_request_id(),
+        connection: connection.record.id(),
+        time: SystemTime::now(),
+        workload: connection.workload.name.clone(),
+        direction: connection.direction,
+        client: connection.client,
+        original_destination: connection.original,
+        service: connection.record.service(),
+        protocol_from: connection.record.protocol_from(),
+        method: Box::default(),
+        path: Box::default(),
+        host: None,
+        route_header: None,
+        injected: false,
+        space: None,
+        space_from: SpaceFrom::None,
+        chain: route::Chain::default(),
+        route_reason: None,
+        target: None,
+        status: None,
+        bytes_in: 0,
+        bytes_out: 0,
+        connect: None,
+        first_byte: None,
+        duration: Duration::ZERO,
+        verdict: Verdict::Forwarded,
+        reason: "unread",
+        side: None,
+        error: None,
+    }
+}
+
+/// What stands before the query.
+fn path(target: &[u8]) -> &[u8] {
+    target.split(|byte| *byte == b'?').next().unwrap_or_default()
+}
+
+fn text(bytes: &[u8], limit: usize) -> Box<str> {
+    String::from_utf8_lossy(bytes.get(..limit).unwrap_or(bytes)).into()
+}

@@ -1,0 +1,129 @@
+//! Passes bytes between two sides unchanged until both directions have ended (rule R8). Half-closes and resets are passed
+//! on as what they were.
+//!
+//! Starts by copying through the sides' buffers, which also holds what was read during detection. A direction that moves
+//! much goes over to splice(2), which does not touch the bytes.
+
+use std::future::poll_fn;
+use std::io;
+use std::task::{Context, Poll, ready};
+
+use super::Connection;
+use super::connect::Upstream;
+use super::error::io_reason;
+use super::splice::Pipe;
+use crate::config::Splice;
+use crate::flow::ErrorSide;
+use crate::net::side::Side;
+
+/// Bytes that a direction has copied before it goes over to splice(2): short exchanges never pay for a pipe.
+const SPLICE_AFTER: u64 = 64 * 1024;
+
+/// One direction of a relayed connection.
+#[derive(Debug, Default)]
+struct Direction {
+    moved: u64,
+    pipe: Option<Pipe>,
+    /// No pipe could be had, or none is wanted.
+    copy_only: bool,
+    ended: bool,
+}
+
+/// How a direction failed: on which end.
+enum Broken {
+    Reading(io::Error),
+    Writing(io::Error),
+}
+
+/// Relays until both directions have ended.
+pub(super) async fn relay(connection: &mut Connection, mut client: Side, upstream: Upstream) {
+    connection.record.target(connection.original_kind(), &upstream);
+    let copy_only = connection.context.settings.splice == Splice::Copy;
+    let mut upstream = upstream;
+    let server = &mut upstream.side;
+    let mut up = Direction { copy_only, ..Direction::default() };
+    let mut down = Direction { copy_only, ..Direction::default() };
+    let end = poll_fn(|cx| {
+        let up_end = up.poll(cx, &mut client, server).map_err(|broken| broken.at(ErrorSide::Downstream));
+        if let Poll::Ready(Err(end)) = up_end {
+            return Poll::Ready(Err(end));
+        }
+        let down_end = down.poll(cx, server, &mut client).map_err(|broken| broken.at(ErrorSide::Upstream));
+        if let Poll::Ready(Err(end)) = down_end {
+            return Poll::Ready(Err(end));
+        }
+        if up_end.is_ready() && down_end.is_ready() { Poll::Ready(Ok(())) } else { Poll::Pending }
+    })
+    .await;
+    connection.record.add_bytes(up.moved, down.moved);
+    match end {
+        Ok(()) => connection.record.ended("end_of_stream"),
+        Err((side, error)) => {
+            // Whoever is still there learns that the other broke, not that it ended.
+            client.reset_on_close();
+            server.reset_on_close();
+            connection.record.failed(io_reason(side, &error), &format!("relaying: {error}"));
+        }
+    }
+}
+
+impl Broken {
+    /// On which side it happened; `from` is where the direction begins.
+    fn at(self, from: ErrorSide) -> (ErrorSide, io::Error) {
+        let to = if from == ErrorSide::Downstream { ErrorSide::Upstream } else { ErrorSide::Downstream };
+        match self {
+            Self::Reading(error) => (from, error),
+            Self::Writing(error) => (to, error),
+        }
+    }
+}
+
+impl Direction {
+    /// Moves what can be moved; ready when the direction has ended and its end was passed on.
+    fn poll(&mut self, cx: &mut Context<'_>, from: &mut Side, to: &mut Side) -> Poll<Result<(), Broken>> {
+        while !self.ended {
+            if self.pipe.is_some() {
+                ready!(self.poll_splice(cx, from, to))?;
+                continue;
+            }
+            while !from.buffer.is_empty() {
+                let count = ready!(to.poll_write(cx, from.buffer.data())).map_err(Broken::Writing)?;
+                if count == 0 {
+                    return Poll::Ready(Err(Broken::Writing(io::ErrorKind::WriteZero.into())));
+                }
+                from.buffer.consume(count);
+                self.moved += u64::try_from(count).unwrap_or(u64::MAX);
+            }
+            if self.moved >= SPLICE_AFTER && !self.copy_only && !from.ended {
+                self.pipe = Pipe::new();
+                self.copy_only = self.pipe.is_none();
+                continue;
+            }
+            if ready!(from.poll_fill(cx)).map_err(Broken::Reading)? == 0 {
+                self.end(to);
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_splice(&mut self, cx: &mut Context<'_>, from: &mut Side, to: &mut Side) -> Poll<Result<(), Broken>> {
+        let Some(pipe) = &mut self.pipe else { return Poll::Ready(Ok(())) };
+        loop {
+            while pipe.len() > 0 {
+                let count = ready!(pipe.poll_drain(cx, &to.stream)).map_err(Broken::Writing)?;
+                self.moved += u64::try_from(count).unwrap_or(u64::MAX);
+            }
+            if ready!(pipe.poll_fill(cx, &from.stream)).map_err(Broken::Reading)? == 0 {
+                from.ended = true;
+                self.end(to);
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
+    fn end(&mut self, to: &mut Side) {
+        self.ended = true;
+        self.pipe = None;
+        to.shutdown();
+    }
+}

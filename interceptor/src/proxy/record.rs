@@ -1,0 +1,181 @@
+//! A connection's record while it is open. Published exactly once, when the guard is dropped: also on a panic, a
+//! cancelled task or a refusal.
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use interceptor_common::{FactsKey, NetPort};
+use tokio::time::Instant;
+
+use super::connect::Upstream;
+use super::context::Context;
+use super::error::{ConnectError, io_reason};
+use super::respond::Answer;
+use crate::capture::Captured;
+use crate::flow::{
+    ConnectionRecord, ErrorSide, KernelFacts, Protocol, ProtocolFrom, Record, TargetKind, TargetRecord, Verdict,
+};
+use crate::route::{Direction, ServiceRef};
+
+/// What the reason says of a connection whose task vanished before it could.
+const ABANDONED: &str = "agent_abandoned";
+
+/// An open connection's record.
+pub(super) struct RecordGuard {
+    context: Rc<Context>,
+    workload: Arc<Captured>,
+    begin: Instant,
+    /// The upstream address that the application sees, for an inbound connection.
+    agent_source: Option<SocketAddr>,
+    record: ConnectionRecord,
+}
+
+impl RecordGuard {
+    /// Opens a record.
+    pub(super) fn begin(
+        context: &Rc<Context>,
+        workload: &Arc<Captured>,
+        direction: Direction,
+        client: SocketAddr,
+        original: SocketAddr,
+    ) -> Self {
+        context.metrics.connection_opened(direction);
+        let snapshot = context.snapshot.load();
+        let service = snapshot.destination(original).and_then(|destination| {
+            let (service, _) = destination.services.first()?;
+            Some(ServiceRef { name: Arc::clone(&service.name), space: Arc::clone(&service.space_name) })
+        });
+        Self {
+            context: Rc::clone(context),
+            workload: Arc::clone(workload),
+            begin: Instant::now(),
+            agent_source: None,
+            record: ConnectionRecord {
+                id: context.hub.next_connection_id(),
+                time: SystemTime::now(),
+                workload: Arc::clone(&workload.name),
+                direction,
+                client,
+                original_destination: original,
+                service,
+                protocol: Protocol::Unknown,
+                protocol_from: ProtocolFrom::Nothing,
+                target: None,
+                requests: 0,
+                bytes_in: 0,
+                bytes_out: 0,
+                connect: None,
+                duration: Duration::ZERO,
+                verdict: Verdict::Error,
+                reason: ABANDONED,
+                error: None,
+                kernel: None,
+            },
+        }
+    }
+
+    /// The connection's number.
+    pub(super) fn id(&self) -> u64 {
+        self.record.id
+    }
+
+    /// The service behind the original destination.
+    pub(super) fn service(&self) -> Option<ServiceRef> {
+        self.record.service.clone()
+    }
+
+    /// How the protocol was known.
+    pub(super) fn protocol_from(&self) -> ProtocolFrom {
+        self.record.protocol_from
+    }
+
+    /// Notes what is spoken.
+    pub(super) fn protocol(&mut self, protocol: Protocol, from: ProtocolFrom) {
+        self.record.protocol = protocol;
+        self.record.protocol_from = from;
+    }
+
+    /// Notes where opaque bytes go.
+    pub(super) fn target(&mut self, kind: TargetKind, upstream: &Upstream) {
+        self.record.connect = Some(upstream.took);
+        self.agent_source = Some(upstream.source);
+        let service = self.record.service.clone();
+        self.record.target = Some(TargetRecord { kind, address: upstream.address, service });
+    }
+
+    /// Counts a request.
+    pub(super) fn add_request(&mut self, received: u64, sent: u64) {
+        self.record.requests += 1;
+        self.add_bytes(received, sent);
+    }
+
+    /// Counts bytes.
+    pub(super) fn add_bytes(&mut self, received: u64, sent: u64) {
+        self.record.bytes_in += received;
+        self.record.bytes_out += sent;
+    }
+
+    /// Notes an orderly end.
+    pub(super) fn ended(&mut self, reason: &'static str) {
+        self.record.verdict = Verdict::Forwarded;
+        self.record.reason = reason;
+    }
+
+    /// Notes a failure.
+    pub(super) fn failed(&mut self, reason: &'static str, error: &str) {
+        self.record.verdict = Verdict::Error;
+        self.record.reason = reason;
+        self.record.error = Some(error.into());
+    }
+
+    /// Notes that the client's connection broke.
+    pub(super) fn failed_client(&mut self, error: &io::Error) {
+        self.failed(io_reason(ErrorSide::Downstream, error), &format!("reading from the client: {error}"));
+    }
+
+    /// Notes that the original destination cannot be reached.
+    pub(super) fn unreachable(&mut self, error: &ConnectError) {
+        self.failed(error.reason(), &error.to_string());
+    }
+
+    /// Notes an answer of our own.
+    pub(super) fn refused(&mut self, answer: &Answer, sent: u64) {
+        self.failed(answer.reason, &answer.error);
+        if answer.side == ErrorSide::Downstream {
+            self.record.verdict = Verdict::Refused;
+        }
+        self.record.bytes_out += sent;
+    }
+
+    /// What the kernel gathered of the application's socket.
+    fn facts(&self) -> Option<KernelFacts> {
+        let record = &self.record;
+        let (agent, port) = match record.direction {
+            Direction::Outbound => (self.context.destinations.loopback(record.original_destination)?, record.client.port()),
+            Direction::Inbound => (self.agent_source?, record.original_destination.port()),
+        };
+        let key =
+            FactsKey { netns: self.workload.cookie, agent: agent.into(), port: NetPort::from_host(port), pad: 0 };
+        let facts = self.context.maps.borrow_mut().take_facts(&key)?;
+        let open_ns = facts.closed_ns.checked_sub(facts.established_ns);
+        Some(KernelFacts {
+            srtt_us: facts.srtt_us,
+            retransmits: facts.retransmits,
+            bytes_sent: facts.bytes_acked,
+            bytes_received: facts.bytes_received,
+            open_us: open_ns.map(|ns| ns / 1000),
+        })
+    }
+}
+
+impl Drop for RecordGuard {
+    fn drop(&mut self) {
+        self.record.duration = self.begin.elapsed();
+        self.record.kernel = self.facts();
+        self.context.metrics.connection_closed(self.record.direction);
+        self.context.publish(Record::Connection(self.record.clone()));
+    }
+}

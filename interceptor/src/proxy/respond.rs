@@ -1,0 +1,114 @@
+//! The agent's own answers: the one place that turns a failure into HTTP.
+//!
+//! Recognisable by `server: interceptor`, always the last of a connection, with a body that says what failed and where to
+//! look. Never used where an application could have answered itself.
+
+use super::error::{ConnectError, ConnectErrorKind};
+use super::http1::exchange::Failure;
+use super::http1::head::HeadError;
+use super::http1::framing::LengthError;
+use crate::flow::ErrorSide;
+
+/// An answer of the agent's own.
+#[derive(Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// The stable word for records and metrics.
+    pub reason: &'static str,
+    /// Which side is at fault.
+    pub side: ErrorSide,
+    /// What failed, in words.
+    pub error: String,
+}
+
+impl Answer {
+    /// For an upstream that cannot be reached.
+    pub fn connect(error: &ConnectError) -> Self {
+        let status = match error.kind {
+            ConnectErrorKind::Refused | ConnectErrorKind::Unreachable(_) => 502,
+            ConnectErrorKind::TimedOut => 504,
+            ConnectErrorKind::Socket(_) => 503,
+        };
+        Self { status, reason: error.reason(), side: error.side(), error: error.to_string() }
+    }
+
+    /// For a request head that is not passed on.
+    pub fn bad_request(error: HeadError) -> Self {
+        let status = match error {
+            HeadError::TooManyFields => 431,
+            HeadError::Length(LengthError::TransferEncoding) => 501,
+            HeadError::Syntax(httparse::Error::Version) => 505,
+            _ => 400,
+        };
+        Self { status, reason: "bad_request", side: ErrorSide::Downstream, error: format!("the request head: {error}") }
+    }
+
+    /// For a request head beyond the bound.
+    pub fn large_head(limit: usize) -> Self {
+        Self {
+            status: 431,
+            reason: "head_too_large",
+            side: ErrorSide::Downstream,
+            error: format!("the request head is larger than {limit} bytes (max_head_bytes)"),
+        }
+    }
+
+    /// For a request head that does not arrive in time.
+    pub fn slow_head() -> Self {
+        Self {
+            status: 408,
+            reason: "head_timeout",
+            side: ErrorSide::Downstream,
+            error: "the request head did not arrive within head_timeout".to_owned(),
+        }
+    }
+
+    /// For a chunked request body that is broken from its first byte.
+    pub fn bad_body(error: super::http1::chunked::ChunkError) -> Self {
+        Self { status: 400, reason: "bad_request", side: ErrorSide::Downstream, error: format!("the request body: {error}") }
+    }
+
+    /// For an exchange that failed before the client had any of the response; `None` where nobody is there to be told.
+    pub fn failed(failure: &Failure) -> Option<Self> {
+        let (status, reason, side) = match failure {
+            Failure::Client(super::http1::message::MoveError::Chunk(_)) => {
+                (400, "bad_request", ErrorSide::Downstream)
+            }
+            Failure::Client(_) | Failure::Response(_) => return None,
+            Failure::NoResponse(_) => (502, "upstream_closed", ErrorSide::Upstream),
+            Failure::BadResponse(_) | Failure::LargeResponse => (502, "bad_response", ErrorSide::Upstream),
+        };
+        Some(Self { status, reason, side, error: failure.to_string() })
+    }
+
+    /// The bytes to send.
+    pub fn to_bytes(&self, connection: u64) -> Vec<u8> {
+        let body = format!(
+            "interceptor: {}\nSee `interceptor flows --kind request` on this node, connection {connection}.\n",
+            self.error
+        );
+        format!(
+            "HTTP/1.1 {} {}\r\nserver: interceptor\r\ncontent-type: text/plain; charset=utf-8\r\n\
+             content-length: {}\r\nconnection: close\r\n\r\n{body}",
+            self.status,
+            phrase(self.status),
+            body.len()
+        )
+        .into_bytes()
+    }
+}
+
+fn phrase(status: u16) -> &'static str {
+    match status {
+        400 => "Bad Request",
+        408 => "Request Timeout",
+        431 => "Request Header Fields Too Large",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        505 => "HTTP Version Not Supported",
+        _ => "Error",
+    }
+}

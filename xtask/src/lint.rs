@@ -1,0 +1,45 @@
+//! `cargo xtask lint`: formatting and clippy for both targets. It changes no file and installs nothing.
+
+use anyhow::Result;
+
+use crate::process::{say, shown};
+use crate::tally::Tally;
+use crate::toolchain::Rustc;
+use crate::workspace::Workspace;
+
+/// Check formatting and lints; changes nothing
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  cargo xtask lint   needs neither root nor the eBPF tools
+  cargo fmt --all    mends the formatting")]
+pub(crate) struct Args {}
+
+/// Runs the command.
+pub(crate) fn run(workspace: &Workspace, _args: &Args) -> Result<()> {
+    let mut tally = Tally::default();
+    tally.add("format", || shown("formatting", &mut workspace.cargo(&["fmt", "--all", "--check"])));
+    tally.add("clippy", || {
+        let mut cargo =
+            workspace.cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]);
+        // Lints of the agent do not depend on what the object holds.
+        shown("clippy", cargo.env("INTERCEPTOR_EBPF", "skip"))
+    });
+    if Rustc::current()?.builds_core() {
+        tally.add("clippy-bpf", || clippy_bpf(workspace));
+    } else {
+        say(
+            "clippy for the BPF target left out: this compiler has no rust-src (`cargo xtask setup` adds it)",
+        );
+    }
+    tally.finish()
+}
+
+/// The kernel side is empty on the host: only for its own target does clippy see it.
+fn clippy_bpf(workspace: &Workspace) -> Result<()> {
+    let mut cargo =
+        workspace.cargo(&["clippy", "--package", "interceptor-ebpf", "-Z", "build-std=core"]);
+    cargo.args(["--target", "bpfel-unknown-none", "--profile", "bpf", "--target-dir"]);
+    cargo.arg(workspace.target().join("bpf")).args(["--", "-D", "warnings"]);
+    shown("clippy for the BPF target", cargo.env("RUSTC_BOOTSTRAP", "1"))
+}

@@ -1,0 +1,107 @@
+//! The one table of Debian packages: what proves that each is there, and why it is needed. `setup` installs from it;
+//! it looks at the file system and changes nothing. LLVM is not in it: `bpf_linker` chooses the version.
+
+use std::path::Path;
+
+use crate::process::on_path;
+
+/// What a machine is made ready for. Each includes the ones before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub(crate) enum Purpose {
+    /// Compile the agent and the eBPF programs
+    Build,
+    /// Run the demo
+    Demo,
+    /// Run every test
+    Test,
+}
+
+/// A package this project needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Package {
+    /// Its name for apt.
+    pub(crate) name: String,
+    /// Completes the sentence "it is needed to ...".
+    pub(crate) why: &'static str,
+}
+
+/// What proves that a package, or something as good, is there. A command and not apt's database: nobody has to have
+/// installed nginx from Debian.
+enum Proof {
+    Command(&'static str),
+    File(&'static str),
+}
+
+use Proof::{Command, File};
+use Purpose::{Build, Demo, Test};
+
+#[rustfmt::skip]
+const TABLE: &[(Purpose, &str, Proof, &str)] = &[
+    (Build, "gcc",               Command("cc"),          "link Rust programs"),
+    (Build, "libc6-dev",         File("/usr/include/stdio.h"), "link Rust programs"),
+    (Build, "ca-certificates",   File("/etc/ssl/certs/ca-certificates.crt"), "download crates"),
+    (Demo,  "iproute2",          Command("ip"),          "make network namespaces and links between them"),
+    (Demo,  "nftables",          Command("nft"),         "stand in for kube-proxy: service addresses"),
+    (Demo,  "nginx-light",       Command("nginx"),       "be the ingress controller in front of the services"),
+    (Demo,  "redis-server",      Command("redis-server"), "be a database that must pass untouched"),
+    (Demo,  "redis-tools",       Command("redis-cli"),   "talk to that database"),
+    (Demo,  "openssl",           Command("openssl"),     "make certificates for TLS that must pass untouched"),
+    (Demo,  "curl",              Command("curl"),        "be a client that nobody here wrote"),
+    (Test,  "python3",           Command("python3"),     "be servers and clients with odd habits on the wire"),
+];
+
+/// The packages of `purpose` that nothing proves to be there.
+pub(crate) fn missing(purpose: Purpose) -> Vec<Package> {
+    needed(purpose, |proof| match proof {
+        Command(program) => on_path(program),
+        File(path) => Path::new(path).exists(),
+    })
+}
+
+fn needed(purpose: Purpose, is_there: impl Fn(&Proof) -> bool) -> Vec<Package> {
+    let rows = TABLE.iter().filter(|(from, _, proof, _)| *from <= purpose && !is_there(proof));
+    rows.map(|&(_, name, _, why)| Package { name: name.to_owned(), why }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::{Build, Command, Demo, File, TABLE, Test, needed};
+
+    #[test]
+    fn nothing_is_missing_where_everything_is_proved() {
+        assert_eq!(needed(Test, |_| true), []);
+    }
+
+    #[test]
+    fn a_purpose_includes_the_ones_before_it() {
+        let count = |purpose| needed(purpose, |_| false).len();
+        assert!(0 < count(Build) && count(Build) < count(Demo) && count(Demo) < count(Test));
+        assert_eq!(count(Test), TABLE.len());
+    }
+
+    #[test]
+    fn only_what_is_not_there_is_asked_for() {
+        let names: Vec<_> = needed(Demo, |proof| !matches!(proof, Command("nginx")))
+            .into_iter()
+            .map(|p| p.name)
+            .collect();
+        assert_eq!(names, ["nginx-light"]);
+    }
+
+    #[test]
+    fn the_table_names_each_package_once_and_gives_reasons() {
+        let mut seen = HashSet::new();
+        for (_, name, proof, why) in TABLE {
+            assert!(seen.insert(name), "{name} is in the table twice");
+            assert!(!why.is_empty(), "{name} has no reason");
+            match proof {
+                Command(program) => {
+                    assert!(!program.contains('/'), "{name}: a command has no path")
+                }
+                File(path) => assert!(path.starts_with('/'), "{name}: a file has a whole path"),
+            }
+        }
+    }
+}

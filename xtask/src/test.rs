@@ -1,0 +1,73 @@
+//! `cargo xtask test`: the test tiers. `unit` runs anywhere; `netns` runs the release agent on network namespaces and
+//! needs root. A tier that cannot run fails: nothing is skipped without being told to.
+
+use std::process::Command;
+
+use anyhow::{Result, bail, ensure};
+
+use crate::build;
+use crate::process::shown;
+use crate::setup::{self, Purpose};
+use crate::tally::Tally;
+use crate::workspace::Workspace;
+
+/// Run the tests, all of them unless a tier is named
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  cargo xtask test                      everything; needs root
+  cargo xtask test --unit               what needs neither root nor the eBPF tools
+  cargo xtask test --netns keep_alive   the tests of one tier with `keep_alive` in their names
+  cargo xtask test --netns -- --nocapture --test-threads=1")]
+pub(crate) struct Args {
+    /// Unit tests and the checks of the source tree
+    #[arg(long)]
+    unit: bool,
+    /// The agent as a whole, on network namespaces of this machine (root)
+    #[arg(long)]
+    netns: bool,
+    /// Only tests whose names contain this
+    filter: Option<String>,
+    /// Further arguments for the test programs
+    #[arg(last = true)]
+    rest: Vec<String>,
+}
+
+/// Runs the command.
+pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
+    let all = !args.unit && !args.netns;
+    let mut tally = Tally::default();
+    if all || args.unit {
+        tally.add("unit", || unit(workspace, args));
+    }
+    if all || args.netns {
+        tally.add("netns", || netns(workspace, args));
+    }
+    tally.finish()
+}
+
+fn unit(workspace: &Workspace, args: &Args) -> Result<()> {
+    let mut cargo = workspace.cargo(&["test", "--workspace", "--no-fail-fast"]);
+    shown("unit tests", with_selection(&mut cargo, args))
+}
+
+fn netns(workspace: &Workspace, args: &Args) -> Result<()> {
+    ensure!(
+        setup::is_root()?,
+        "the netns tier loads eBPF programs and makes network namespaces: run it as root"
+    );
+    setup::ready(workspace, Purpose::Test)?;
+    build::agent(workspace, "release", &[])?;
+    let agent = workspace.release("interceptor");
+    if !agent.is_file() {
+        bail!("the build did not make {}", agent.display());
+    }
+    let mut cargo = workspace.cargo(&["test", "--package", "interceptor-tests", "--test", "netns"]);
+    // The tests' own package may depend on the agent's library: it must not fall back to an empty object.
+    cargo.env("INTERCEPTOR_BIN", agent).env("INTERCEPTOR_EBPF", "require");
+    shown("netns tests", with_selection(&mut cargo, args))
+}
+
+fn with_selection<'a>(cargo: &'a mut Command, args: &Args) -> &'a mut Command {
+    cargo.args(&args.filter).arg("--").args(&args.rest)
+}
