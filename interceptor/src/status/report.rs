@@ -32,11 +32,11 @@ pub struct Status {
     /// Where the configuration comes from.
     pub source: SourceStatus,
     /// The kernel hooks.
-    pub hooks: Vec<HookStatus>,
+    pub hooks: Vec<HookEntry>,
     /// Each workload's state.
-    pub workload_states: Vec<WorkloadStatus>,
+    pub workload_states: Vec<WorkloadEntry>,
     /// What the agent listens on.
-    pub listeners: Vec<ListenerStatus>,
+    pub listeners: Vec<ListenerEntry>,
     /// How long ago the control loop last showed itself; `None` before it first did.
     pub heartbeat_age_ms: Option<u64>,
     /// Worker threads.
@@ -79,11 +79,11 @@ pub struct SourceStatus {
 
 /// A kernel hook.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HookStatus {
+pub struct HookEntry {
     /// Its name (`connect4`, …).
     pub name: String,
     /// Whether it works.
-    pub state: HookState,
+    pub state: HookStatus,
     /// Where it is attached, or why not.
     pub detail: String,
 }
@@ -91,7 +91,7 @@ pub struct HookStatus {
 /// Whether a hook works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum HookState {
+pub enum HookStatus {
     /// It sees connections.
     Attached,
     /// This kernel, or this build, has it not.
@@ -102,7 +102,7 @@ pub enum HookState {
 
 /// A workload's state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WorkloadStatus {
+pub struct WorkloadEntry {
     /// Its name.
     pub name: String,
     /// Whether it is intercepted.
@@ -125,7 +125,7 @@ pub enum WorkloadState {
 
 /// Something that the agent listens on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ListenerStatus {
+pub struct ListenerEntry {
     /// What for (`admin`, `metrics`, `outbound`).
     pub name: String,
     /// Where.
@@ -185,6 +185,6 @@ macro_rules! words {
 }
 
 words! {
-    HookState { Attached => "attached", Unavailable => "unavailable", Detached => "detached" }
+    HookStatus { Attached => "attached", Unavailable => "unavailable", Detached => "detached" }
     WorkloadState { Captured => "captured", Pending => "pending", Failed => "failed" }
 }
