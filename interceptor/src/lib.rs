@@ -1,4 +1,5 @@
 //! Placeholder.
+pub mod admin;
 pub mod config;
 pub mod explain;
 pub mod flow;
