@@ -10,8 +10,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 pub use report::{
-    FlowsStatus, HookEntry, HookStatus, ListenerEntry, Passed, SourceStatus, SpliceStatus, Status, WorkloadCounts,
-    WorkloadEntry, WorkloadState,
+    FlowsStatus, HookState, HookStatus, ListenerStatus, Passed, SourceStatus, SpliceStatus, Status, WorkloadCounts,
+    WorkloadState, WorkloadStatus,
 };
 
 use crate::flow::Hub;
@@ -31,9 +31,9 @@ struct Board {
     ready: bool,
     in_force: Option<u64>,
     source: SourceStatus,
-    hooks: Vec<HookEntry>,
+    hooks: Vec<HookStatus>,
     workloads: BTreeMap<String, (WorkloadState, String)>,
-    listeners: Vec<ListenerEntry>,
+    listeners: Vec<ListenerStatus>,
     beat: Option<Instant>,
     workers: usize,
     splice: SpliceStatus,
@@ -63,9 +63,9 @@ impl StatusBoard {
     }
 
     /// How a kernel hook is.
-    pub fn set_hook(&self, name: &str, state: HookStatus, detail: impl Into<String>) {
+    pub fn set_hook(&self, name: &str, state: HookState, detail: &str) {
         let mut board = self.board();
-        let hook = HookEntry { name: name.to_owned(), state, detail: detail.into() };
+        let hook = HookStatus { name: name.to_owned(), state, detail: detail.to_owned() };
         match board.hooks.iter_mut().find(|known| known.name == name) {
             Some(known) => *known = hook,
             None => board.hooks.push(hook),
@@ -73,8 +73,8 @@ impl StatusBoard {
     }
 
     /// How a workload is.
-    pub fn set_workload(&self, name: &str, state: WorkloadState, detail: impl Into<String>) {
-        self.board().workloads.insert(name.to_owned(), (state, detail.into()));
+    pub fn set_workload(&self, name: &str, state: WorkloadState, detail: &str) {
+        self.board().workloads.insert(name.to_owned(), (state, detail.to_owned()));
     }
 
     /// A workload is gone.
@@ -86,7 +86,7 @@ impl StatusBoard {
     pub fn set_listener(&self, name: &str, address: &str) {
         let mut board = self.board();
         board.listeners.retain(|listener| listener.name != name);
-        board.listeners.push(ListenerEntry { name: name.to_owned(), address: address.to_owned() });
+        board.listeners.push(ListenerStatus { name: name.to_owned(), address: address.to_owned() });
     }
 
     /// Whether workers and hooks are up.
@@ -136,7 +136,7 @@ impl StatusBoard {
             FlowsStatus { kept: hub.kept(), capacity: hub.capacity(), published: hub.published(), lost: hub.lost() };
         let board = self.board();
         let not_ready_because = board.not_ready_because();
-        let workload_states = board.workloads.iter().map(|(name, (state, detail))| WorkloadEntry {
+        let workload_states = board.workloads.iter().map(|(name, (state, detail))| WorkloadStatus {
             name: name.clone(),
             state: *state,
             detail: detail.clone(),

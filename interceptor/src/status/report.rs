@@ -32,11 +32,11 @@ pub struct Status {
     /// Where the configuration comes from.
     pub source: SourceStatus,
     /// The kernel hooks.
-    pub hooks: Vec<HookEntry>,
+    pub hooks: Vec<HookStatus>,
     /// Each workload's state.
-    pub workload_states: Vec<WorkloadEntry>,
+    pub workload_states: Vec<WorkloadStatus>,
     /// What the agent listens on.
-    pub listeners: Vec<ListenerEntry>,
+    pub listeners: Vec<ListenerStatus>,
     /// How long ago the control loop last showed itself; `None` before it first did.
     pub heartbeat_age_ms: Option<u64>,
     /// Worker threads.
@@ -79,11 +79,11 @@ pub struct SourceStatus {
 
 /// A kernel hook.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HookEntry {
+pub struct HookStatus {
     /// Its name (`connect4`, …).
     pub name: String,
     /// Whether it works.
-    pub state: HookStatus,
+    pub state: HookState,
     /// Where it is attached, or why not.
     pub detail: String,
 }
@@ -91,7 +91,7 @@ pub struct HookEntry {
 /// Whether a hook works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum HookStatus {
+pub enum HookState {
     /// It sees connections.
     Attached,
     /// This kernel, or this build, has it not.
@@ -102,7 +102,7 @@ pub enum HookStatus {
 
 /// A workload's state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WorkloadEntry {
+pub struct WorkloadStatus {
     /// Its name.
     pub name: String,
     /// Whether it is intercepted.
@@ -125,7 +125,7 @@ pub enum WorkloadState {
 
 /// Something that the agent listens on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ListenerEntry {
+pub struct ListenerStatus {
     /// What for (`admin`, `metrics`, `outbound`).
     pub name: String,
     /// Where.
@@ -185,6 +185,6 @@ macro_rules! words {
 }
 
 words! {
-    HookStatus { Attached => "attached", Unavailable => "unavailable", Detached => "detached" }
+    HookState { Attached => "attached", Unavailable => "unavailable", Detached => "detached" }
     WorkloadState { Captured => "captured", Pending => "pending", Failed => "failed" }
 }

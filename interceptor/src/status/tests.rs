@@ -43,8 +43,8 @@ fn workloads_hooks_and_listeners_are_kept_by_name() {
     board.set_workload("b", WorkloadState::Failed, "gone");
     board.set_workload("c", WorkloadState::Captured, "");
     board.remove_workload("c");
-    board.set_hook("connect4", HookStatus::Unavailable, "no root");
-    board.set_hook("connect4", HookStatus::Attached, "/sys/fs/cgroup");
+    board.set_hook("connect4", HookState::Unavailable, "no root");
+    board.set_hook("connect4", HookState::Attached, "/sys/fs/cgroup");
     board.set_listener("admin", "/run/a.sock");
     board.set_listener("admin", "/run/b.sock");
     assert_eq!(board.workload("b"), Some((WorkloadState::Failed, "gone".to_owned())));
@@ -52,7 +52,7 @@ fn workloads_hooks_and_listeners_are_kept_by_name() {
     assert_eq!(status.workloads, WorkloadCounts { captured: 1, pending: 0, failed: 1 });
     assert_eq!(status.workload_states.iter().map(|w| w.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
     assert_eq!(status.hooks.len(), 1);
-    assert_eq!(status.hooks[0].state, HookStatus::Attached);
+    assert_eq!(status.hooks[0].state, HookState::Attached);
     assert_eq!(status.listeners[0].address, "/run/b.sock");
 }
 
