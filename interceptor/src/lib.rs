@@ -1,11 +1,29 @@
-//! Placeholder.
+//! The interceptor's agent and CLI.
+//!
+//! ```text
+//! source → Snapshot ─┬→ capture → kernel maps, listeners, links        (control thread)
+//!                    └→ route ← proxy: accept → detect → http1 | opaque (worker threads)
+//!                                  └→ flow records → hub → admin → CLI
+//!                                                  └→ metrics
+//! ```
+//! `docs/architecture.md` says which module may do what; `tests/tidy` enforces what can be enforced.
+
 pub mod admin;
+pub mod agent;
+pub mod bpf;
+pub mod capture;
+pub mod cgroup;
 pub mod config;
 pub mod explain;
 pub mod flow;
 pub mod metrics;
+pub mod net;
+pub mod proxy;
 pub mod query;
 pub mod route;
 pub mod snapshot;
+pub mod source;
 pub mod status;
+pub mod sys;
 pub mod view;
+pub mod worker;

@@ -82,6 +82,11 @@ impl StatusBoard {
         self.board().workloads.remove(name);
     }
 
+    /// Forgets the workloads that do not belong any more.
+    pub fn retain_workloads(&self, belongs: impl Fn(&str) -> bool) {
+        self.board().workloads.retain(|name, _| belongs(name));
+    }
+
     /// What the agent listens on: `admin`, `metrics`, `outbound`.
     pub fn set_listener(&self, name: &str, address: &str) {
         let mut board = self.board();

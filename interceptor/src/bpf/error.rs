@@ -61,6 +61,15 @@ impl BpfError {
         move |source| Self::Map { map, source: Box::new(source) }
     }
 
+    /// The error on one line: of the verifier's log only its verdict.
+    pub(super) fn brief(&self) -> String {
+        let text = self.to_string();
+        let Some((before, log)) = text.split_once("Verifier output:") else { return text };
+        let told = |line: &&str| !line.is_empty() && !line.contains("insns (limit") && !line.starts_with("verification time");
+        let verdict = log.lines().map(str::trim).filter(told).rfind(|line| !line.starts_with("stack depth"));
+        format!("{before}the verifier says: {}", verdict.unwrap_or_default())
+    }
+
     /// Whether a map refused an entry because it is full.
     pub fn is_full(&self) -> bool {
         let Self::Map { source, .. } = self else { return false };

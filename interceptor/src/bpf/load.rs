@@ -178,7 +178,8 @@ impl Kernel {
                 if INDISPENSABLE.contains(&name) {
                     return Err(error);
                 }
-                HookState::Unavailable(error.to_string())
+                tracing::debug!(program = name, %error, "refused");
+                HookState::Unavailable(error.brief())
             }
         };
         self.hooks.insert(name, state);

@@ -1,27 +1,28 @@
 //! Debug messages of the hooks (`--ebpf-log`), carried into the agent's log.
 //!
-//! Polls the ring buffer from a task of the control runtime; does nothing unless asked for.
+//! Looks into the ring buffer from a task of the control runtime; does nothing unless asked for.
+
+use std::time::Duration;
 
 use aya::Ebpf;
 use aya_log::EbpfLogger;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+
+/// How often messages are fetched: soon enough for someone who watches.
+const PERIOD: Duration = Duration::from_millis(50);
 
 /// Starts carrying messages. A failure is logged: traffic does not depend on it.
 pub(super) fn start(ebpf: &mut Ebpf) {
-    let started = EbpfLogger::init_with_logger(ebpf, ToTracing)
-        .map_err(|error| error.to_string())
-        .and_then(|logger| AsyncFd::with_interest(logger, Interest::READABLE).map_err(|error| error.to_string()));
-    match started {
+    match EbpfLogger::init_with_logger(ebpf, ToTracing) {
         Ok(logger) => drop(tokio::task::spawn_local(carry(logger))),
-        Err(error) => tracing::warn!(error, "messages of the eBPF hooks cannot be read"),
+        Err(error) => tracing::warn!(%error, "messages of the eBPF hooks cannot be read"),
     }
 }
 
-async fn carry(mut logger: AsyncFd<EbpfLogger<ToTracing>>) {
-    while let Ok(mut ready) = logger.readable_mut().await {
-        ready.get_inner_mut().flush();
-        ready.clear_ready();
+async fn carry(mut logger: EbpfLogger<ToTracing>) {
+    let mut clock = tokio::time::interval(PERIOD);
+    loop {
+        clock.tick().await;
+        logger.flush();
     }
 }
 

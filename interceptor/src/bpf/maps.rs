@@ -42,7 +42,7 @@ impl CaptureMaps {
     ///
     /// # Errors
     /// Where the kernel refuses the socket or the map is full.
-    pub fn set_listener(&mut self, address: Address, listener: &impl AsRawFd) -> Result<(), BpfError> {
+    pub fn set_listener(&mut self, address: Address, listener: impl AsRawFd) -> Result<(), BpfError> {
         self.listeners.insert(address, listener, 0).map_err(BpfError::map(names::LISTENERS))
     }
 }

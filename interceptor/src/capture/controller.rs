@@ -16,7 +16,7 @@ use crate::bpf::{BpfError, CaptureMaps, CgroupLinks, HookState, Kernel};
 use crate::config::Capture;
 use crate::metrics::Metrics;
 use crate::snapshot::{Snapshot, Workload};
-use crate::status::{HookStatus, StatusBoard, WorkloadState};
+use crate::status::{self, StatusBoard, WorkloadState};
 use crate::worker::WorkerHandle;
 use crate::cgroup;
 
@@ -56,10 +56,13 @@ impl Controller {
         let maps = parts.kernel.capture_maps()?;
         for (name, state) in parts.kernel.hooks() {
             let (state, detail) = match state {
-                HookState::Loaded => (HookStatus::Detached, "loaded, attached to no cgroup yet".to_owned()),
-                HookState::Unavailable(why) => (HookStatus::Unavailable, why.clone()),
+                HookState::Loaded => (status::HookState::Detached, "loaded, not attached yet".to_owned()),
+                HookState::Unavailable(why) => {
+                    tracing::warn!(hook = name, why, "this kernel refuses a hook; the rest works without it");
+                    (status::HookState::Unavailable, why.clone())
+                }
             };
-            parts.status.set_hook(name, state, detail);
+            parts.status.set_hook(name, state, &detail);
         }
         Ok(Self {
             parts,
@@ -125,20 +128,20 @@ impl Controller {
                 }
                 Err(error) => {
                     tracing::warn!(cgroup = %path.display(), %error, "outbound connections pass uncaptured");
-                    self.show_hooks(HookStatus::Detached, &error);
+                    self.show_hooks(status::HookState::Detached, &error);
                 }
             }
         }
         if !self.cgroups.is_empty() {
             let paths: Vec<String> = self.cgroups.keys().map(|path| path.display().to_string()).collect();
-            self.show_hooks(HookStatus::Attached, &paths.join(", "));
+            self.show_hooks(status::HookState::Attached, &paths.join(", "));
         }
     }
 
-    fn show_hooks(&self, state: HookStatus, detail: &str) {
+    fn show_hooks(&self, state: status::HookState, detail: &str) {
         for (name, loaded) in self.parts.kernel.hooks() {
             if *loaded == HookState::Loaded && *name != names::SK_LOOKUP {
-                self.parts.status.set_hook(name, state, detail.to_owned());
+                self.parts.status.set_hook(name, state, detail);
             }
         }
     }
@@ -183,11 +186,8 @@ impl Controller {
             self.workloads.iter().filter(|(_, attached)| !same(attached)).map(|(name, _)| Arc::clone(name)).collect();
         for name in gone {
             self.detach(&name);
-            if snapshot.workload(&name).is_none() {
-                self.parts.status.remove_workload(&name);
-            }
         }
-        self.parts.status.retain_workloads(&|name| snapshot.workload(name).is_some());
+        self.parts.status.retain_workloads(|name| snapshot.workload(name).is_some());
     }
 
     fn detach(&mut self, name: &str) {
@@ -203,7 +203,7 @@ impl Controller {
         for worker in &self.parts.workers {
             worker.close(captured.cookie);
         }
-        self.parts.status.set_workload(name, WorkloadState::Failed, "its network namespace is gone".to_owned());
+        self.parts.status.set_workload(name, WorkloadState::Failed, "its network namespace is gone");
     }
 
     fn attach_workloads(&mut self, snapshot: &Snapshot) {
@@ -212,8 +212,7 @@ impl Controller {
                 self.attach(workload);
             }
         }
-        let failed = snapshot.workloads().count().saturating_sub(self.workloads.len());
-        self.parts.metrics.set_workloads(self.workloads.len(), failed);
+        self.parts.metrics.set_workloads(self.parts.status.workload_counts());
     }
 
     fn attach(&mut self, workload: &Workload) {
@@ -222,18 +221,18 @@ impl Controller {
         match attach(&mut parts.kernel, &mut self.maps, &parts.workers, port, workload) {
             Ok(attached) => {
                 let cookie = attached.captured.cookie;
-                parts.status.set_workload(&workload.name, WorkloadState::Captured, format!("netns cookie {cookie}"));
+                parts.status.set_workload(&workload.name, WorkloadState::Captured, &format!("netns cookie {cookie}"));
                 self.workloads.insert(Arc::clone(&workload.name), attached);
             }
             Err(error) => {
                 let error = error.to_string();
                 tracing::debug!(workload = %workload.name, error, "not captured");
-                parts.status.set_workload(&workload.name, WorkloadState::Failed, error);
+                parts.status.set_workload(&workload.name, WorkloadState::Failed, &error);
             }
         }
         if parts.kernel.hooks().get(names::SK_LOOKUP) == Some(&HookState::Loaded) {
             let detail = format!("{} network namespaces", self.workloads.len());
-            parts.status.set_hook(names::SK_LOOKUP, HookStatus::Attached, detail);
+            parts.status.set_hook(names::SK_LOOKUP, status::HookState::Attached, &detail);
         }
     }
 

@@ -5,7 +5,7 @@
 
 /// The verdict over the first bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Class {
+pub(super) enum Class {
     /// A request line of HTTP/1.
     Http1,
     /// The preface of HTTP/2 (RFC 9113, section 3.4).
@@ -25,7 +25,7 @@ const MAX_METHOD: usize = 32;
 const VERSION: &[u8] = b"HTTP/1.";
 
 /// Classifies what a client sent first. `limit` bounds the request line.
-pub fn classify(bytes: &[u8], limit: usize) -> Class {
+pub(super) fn classify(bytes: &[u8], limit: usize) -> Class {
     match bytes {
         [] => return Class::Unknown,
         [0x16] | [0x16, 0x03] => return Class::Unknown,
@@ -113,7 +113,7 @@ mod tests {
         for text in [
             "GET key\r\n", "PING\r\n", "SET a b\r\n", "*1\r\n$4\r\nPING\r\n", "EHLO me\r\n", "QUIT\n",
             "CONNECT {\"verbose\":false}\r\n", "GET / HTTP/2.0\r\n", "GET / HTTPX1.1\r\n", "GET /\r\n", " GET / HTTP/1.1\r\n",
-            "GET  / HTTP/1.1\r\n", "SSH-2.0-OpenSSH\r\n", "\0\0\0\x08\x04\xd2\x16\x2f", "PRI * HTTP/2.0\r\n\r\nXX",
+            "GET  / HTTP/1.1\r\n", "SSH-2.0-OpenSSH\r\n", "\0\0\0\x08\x04\x02\x16\x2f", "PRI * HTTP/2.0\r\n\r\nXX",
             "STATS items HTTP\r\n", "\r\n\r\nGET / HTTP/1.1",
         ] {
             at_every_split(text.as_bytes(), Class::Opaque);

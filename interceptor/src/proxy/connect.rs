@@ -19,7 +19,6 @@ use crate::net::side::Side;
 use crate::net::socket;
 
 /// An established connection to an upstream.
-#[derive(Debug)]
 pub struct Upstream {
     /// The connection.
     pub side: Side,
@@ -33,7 +32,6 @@ pub struct Upstream {
 }
 
 /// Says in the kernel which client is behind a connection, until it is dropped.
-#[derive(Debug)]
 struct ClientEntry {
     context: Rc<Context>,
     key: ClientKey,

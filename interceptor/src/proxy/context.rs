@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use arc_swap::ArcSwap;
 
@@ -25,6 +26,8 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// Original destinations by index.
     pub destinations: Arc<Destinations>,
+    /// Connections that are open, over all workers.
+    pub open: Arc<AtomicUsize>,
     /// Bounds and deadlines.
     pub settings: Proxy,
     /// The kernel's maps that belong to connections.

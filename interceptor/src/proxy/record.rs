@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use interceptor_common::{FactsKey, NetPort};
@@ -43,6 +44,7 @@ impl RecordGuard {
         original: SocketAddr,
     ) -> Self {
         context.metrics.connection_opened(direction);
+        context.open.fetch_add(1, Ordering::Relaxed);
         let snapshot = context.snapshot.load();
         let service = snapshot.destination(original).and_then(|destination| {
             let (service, _) = destination.services.first()?;
@@ -154,11 +156,12 @@ impl RecordGuard {
     fn facts(&self) -> Option<KernelFacts> {
         let record = &self.record;
         let (agent, port) = match record.direction {
-            Direction::Outbound => (self.context.destinations.loopback(record.original_destination)?, record.client.port()),
-            Direction::Inbound => (self.agent_source?, record.original_destination.port()),
+            Direction::Outbound => {
+                (self.context.destinations.loopback(record.original_destination)?, record.client.port())
+            }
+            Direction::Inbound => (self.agent_source?.into(), record.original_destination.port()),
         };
-        let key =
-            FactsKey { netns: self.workload.cookie, agent: agent.into(), port: NetPort::from_host(port), pad: 0 };
+        let key = FactsKey { netns: self.workload.cookie, agent, port: NetPort::from_host(port), pad: 0 };
         let facts = self.context.maps.borrow_mut().take_facts(&key)?;
         let open_ns = facts.closed_ns.checked_sub(facts.established_ns);
         Some(KernelFacts {
@@ -176,6 +179,7 @@ impl Drop for RecordGuard {
         self.record.duration = self.begin.elapsed();
         self.record.kernel = self.facts();
         self.context.metrics.connection_closed(self.record.direction);
+        self.context.open.fetch_sub(1, Ordering::Relaxed);
         self.context.publish(Record::Connection(self.record.clone()));
     }
 }

@@ -11,20 +11,20 @@ use crate::flow::ErrorSide;
 
 /// An answer of the agent's own.
 #[derive(Debug)]
-pub struct Answer {
+pub(super) struct Answer {
     /// The status.
-    pub status: u16,
+    pub(super) status: u16,
     /// The stable word for records and metrics.
-    pub reason: &'static str,
+    pub(super) reason: &'static str,
     /// Which side is at fault.
-    pub side: ErrorSide,
+    pub(super) side: ErrorSide,
     /// What failed, in words.
-    pub error: String,
+    pub(super) error: String,
 }
 
 impl Answer {
     /// For an upstream that cannot be reached.
-    pub fn connect(error: &ConnectError) -> Self {
+    pub(super) fn connect(error: &ConnectError) -> Self {
         let status = match error.kind {
             ConnectErrorKind::Refused | ConnectErrorKind::Unreachable(_) => 502,
             ConnectErrorKind::TimedOut => 504,
@@ -34,7 +34,7 @@ impl Answer {
     }
 
     /// For a request head that is not passed on.
-    pub fn bad_request(error: HeadError) -> Self {
+    pub(super) fn bad_request(error: HeadError) -> Self {
         let status = match error {
             HeadError::TooManyFields => 431,
             HeadError::Length(LengthError::TransferEncoding) => 501,
@@ -45,7 +45,7 @@ impl Answer {
     }
 
     /// For a request head beyond the bound.
-    pub fn large_head(limit: usize) -> Self {
+    pub(super) fn large_head(limit: usize) -> Self {
         Self {
             status: 431,
             reason: "head_too_large",
@@ -55,7 +55,7 @@ impl Answer {
     }
 
     /// For a request head that does not arrive in time.
-    pub fn slow_head() -> Self {
+    pub(super) fn slow_head() -> Self {
         Self {
             status: 408,
             reason: "head_timeout",
@@ -65,12 +65,12 @@ impl Answer {
     }
 
     /// For a chunked request body that is broken from its first byte.
-    pub fn bad_body(error: super::http1::chunked::ChunkError) -> Self {
+    pub(super) fn bad_body(error: super::http1::chunked::ChunkError) -> Self {
         Self { status: 400, reason: "bad_request", side: ErrorSide::Downstream, error: format!("the request body: {error}") }
     }
 
     /// For an exchange that failed before the client had any of the response; `None` where nobody is there to be told.
-    pub fn failed(failure: &Failure) -> Option<Self> {
+    pub(super) fn failed(failure: &Failure) -> Option<Self> {
         let (status, reason, side) = match failure {
             Failure::Client(super::http1::message::MoveError::Chunk(_)) => {
                 (400, "bad_request", ErrorSide::Downstream)
@@ -83,7 +83,7 @@ impl Answer {
     }
 
     /// The bytes to send.
-    pub fn to_bytes(&self, connection: u64) -> Vec<u8> {
+    pub(super) fn to_bytes(&self, connection: u64) -> Vec<u8> {
         let body = format!(
             "interceptor: {}\nSee `interceptor flows --kind request` on this node, connection {connection}.\n",
             self.error

@@ -1,7 +1,5 @@
 //! One request between its head and its record: what routing said of it, where it goes, what became of it.
 
-use std::net::SocketAddr;
-use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;

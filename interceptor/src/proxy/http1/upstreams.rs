@@ -18,7 +18,6 @@ pub(super) enum Key {
 }
 
 /// Idle upstream connections, the latest last.
-#[derive(Debug, Default)]
 pub(super) struct Upstreams {
     idle: Vec<(Key, Upstream)>,
     /// The source of a connection that was dialled before anything was known: it has carried nothing yet.

@@ -1,0 +1,141 @@
+//! Starts the agent's parts in the order in which they depend on each other. What fails here ends `interceptor run`.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use anyhow::{Context as _, Result};
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+
+use super::RunOptions;
+use crate::admin::{AdminSocket, AdminState, MetricsServer};
+use crate::bpf::{FlowMaps, Kernel};
+use crate::capture::{Controller, ControllerParts, Destinations, Heartbeat};
+use crate::config::{Config, Proxy, Splice};
+use crate::flow::Hub;
+use crate::metrics::Metrics;
+use crate::net::buffer::BufferPool;
+use crate::proxy::Context;
+use crate::snapshot::Snapshot;
+use crate::source::file::FileSource;
+use crate::status::StatusBoard;
+use crate::sys;
+use crate::worker::WorkerHandle;
+
+/// Workers when the configuration leaves it open: more listeners a workload than that cost more than they bring.
+const MAX_DEFAULT_WORKERS: usize = 4;
+
+/// The agent's parts, running.
+pub(super) struct Parts {
+    pub(super) snapshot: Arc<ArcSwap<Snapshot>>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) status: Arc<StatusBoard>,
+    pub(super) controller: Controller,
+    /// Connections under way.
+    pub(super) open: Arc<AtomicUsize>,
+    /// Tells the servers to end.
+    pub(super) shutdown: watch::Sender<bool>,
+    /// Dropped first when the agent ends: the hooks let traffic pass.
+    pub(super) heartbeat: Option<Heartbeat>,
+}
+
+impl Parts {
+    pub(super) fn start(config: &Config, options: &RunOptions, source: &FileSource) -> Result<Self> {
+        let admin = AdminSocket::bind(&config.admin.socket)?;
+        if let Err(error) = sys::raise_file_limit() {
+            tracing::warn!(%error, "the limit of open files stays as it is");
+        }
+        let mut kernel = Kernel::load(options.ebpf_log)?;
+        let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::build(&config.topology, &config.routing, 1)));
+        let hub = Arc::new(Hub::new(config.flows.capacity));
+        let metrics = Arc::new(Metrics::new());
+        let status = Arc::new(StatusBoard::new("file", &source.path().display().to_string()));
+        let destinations = Arc::new(Destinations::new(config.capture.outbound_port));
+        let counters = kernel.counters()?;
+        metrics.set_kernel_reader(Box::new(move || counters.read()));
+
+        let open = Arc::new(AtomicUsize::new(0));
+        let mut workers = Vec::new();
+        for index in 0..worker_count(config.proxy.workers) {
+            let shared = Shared {
+                snapshot: Arc::clone(&snapshot),
+                hub: Arc::clone(&hub),
+                metrics: Arc::clone(&metrics),
+                destinations: Arc::clone(&destinations),
+                settings: config.proxy.clone(),
+                open: Arc::clone(&open),
+                maps: kernel.flow_maps()?,
+            };
+            let worker = WorkerHandle::start(index, move || shared.into_context());
+            workers.push(worker.context("starting a worker thread")?);
+        }
+        status.set_workers(workers.len());
+        let backend = if config.proxy.splice == Splice::Copy { "copy" } else { "splice" };
+        status.set_splice(backend, "as configured");
+        let seen = workers.iter().map(WorkerHandle::last_seen_ns).collect();
+        let heartbeat = Heartbeat::start(kernel.control_map()?, &config.capture, seen, Arc::clone(&status));
+        let heartbeat = heartbeat.context("starting the heartbeat")?;
+
+        let (shutdown, ending) = watch::channel(false);
+        let state = AdminState {
+            snapshot: Arc::clone(&snapshot),
+            hub,
+            metrics: Arc::clone(&metrics),
+            status: Arc::clone(&status),
+        };
+        if let Some(address) = config.metrics.address {
+            let server = MetricsServer::bind(address)?;
+            tokio::task::spawn_local(server.serve(state.clone(), ending.clone()));
+            status.set_listener("metrics", &address.to_string());
+        }
+        status.set_listener("admin", &config.admin.socket.display().to_string());
+        tokio::task::spawn_local(admin.serve(state, ending));
+
+        let controller = Controller::new(ControllerParts {
+            kernel,
+            destinations,
+            workers,
+            settings: config.capture.clone(),
+            status: Arc::clone(&status),
+            metrics: Arc::clone(&metrics),
+        })?;
+        Ok(Self { snapshot, metrics, status, controller, open, shutdown, heartbeat: Some(heartbeat) })
+    }
+}
+
+fn worker_count(configured: usize) -> usize {
+    if configured > 0 {
+        return configured;
+    }
+    std::thread::available_parallelism().map_or(1, usize::from).min(MAX_DEFAULT_WORKERS)
+}
+
+/// What a worker's context is made of, before it is on the worker's thread.
+struct Shared {
+    snapshot: Arc<ArcSwap<Snapshot>>,
+    hub: Arc<Hub>,
+    metrics: Arc<Metrics>,
+    destinations: Arc<Destinations>,
+    settings: Proxy,
+    open: Arc<AtomicUsize>,
+    maps: FlowMaps,
+}
+
+impl Shared {
+    fn into_context(self) -> Context {
+        Context {
+            snapshot: self.snapshot,
+            hub: self.hub,
+            metrics: self.metrics,
+            destinations: self.destinations,
+            settings: self.settings,
+            open: self.open,
+            maps: RefCell::new(self.maps),
+            buffers: BufferPool::default(),
+            turn: Cell::new(0),
+            http: RefCell::new(HashSet::new()),
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! `pod`: what runs inside the laboratory's pods, one subcommand per kind of application.
+//!
+//! [`Lab`](interceptor_tests::Lab) starts `pause`, `guardian` and `socket`; tests and the demo start the others.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use clap::{Parser, Subcommand};
+use interceptor_tests::app::{http, streams};
+use interceptor_tests::{guardian, sockets};
+
+/// Small applications for the pods of the laboratory.
+#[derive(Debug, Parser)]
+#[command(name = "pod")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Hold a network namespace until killed.
+    Pause,
+    /// Answer HTTP/1.1 with what was seen, as JSON; `/call…` calls another service.
+    Http {
+        /// The name in the answers.
+        #[arg(long)]
+        name: String,
+        /// Where to listen; `[::]:PORT` takes both families.
+        #[arg(long)]
+        listen: SocketAddr,
+        /// The URL that requests to `/call…` call.
+        #[arg(long, value_name = "URL")]
+        call: Option<String>,
+        /// The address of the URL's host, as DNS would give it.
+        #[arg(long, value_name = "ADDRESS", requires = "call")]
+        resolve: Option<SocketAddr>,
+        /// Use one upstream connection per client connection instead of one per request.
+        #[arg(long)]
+        keep_alive: bool,
+    },
+    /// Echo bytes, keeping half-closes.
+    Echo {
+        /// Where to listen.
+        #[arg(long)]
+        listen: SocketAddr,
+    },
+    /// Send a banner first, then echo.
+    Greet {
+        /// Where to listen.
+        #[arg(long)]
+        listen: SocketAddr,
+        /// What to send first.
+        #[arg(long, default_value = "220 greet ready")]
+        banner: String,
+    },
+    /// Swallow bytes and answer with their number and checksum.
+    Sink {
+        /// Where to listen.
+        #[arg(long)]
+        listen: SocketAddr,
+    },
+    /// Send a test pattern to whoever connects.
+    Source {
+        /// Where to listen.
+        #[arg(long)]
+        listen: SocketAddr,
+        /// How many bytes.
+        #[arg(long)]
+        bytes: u64,
+    },
+    /// Send the test pattern to a sink and print its answer.
+    Upload {
+        /// The sink.
+        #[arg(long)]
+        to: SocketAddr,
+        /// How many bytes.
+        #[arg(long)]
+        bytes: u64,
+    },
+    /// Read from a source and print the number of bytes and their checksum.
+    Download {
+        /// The source.
+        #[arg(long)]
+        from: SocketAddr,
+    },
+    /// Copy stdin to a peer and the peer's bytes to stdout.
+    RawClient {
+        /// The peer.
+        #[arg(long)]
+        connect: SocketAddr,
+    },
+    /// Make a socket and pass it over stdin, a unix socket.
+    #[command(hide = true)]
+    Socket {
+        /// `dial` or `listen`.
+        how: String,
+        /// Where to.
+        address: SocketAddr,
+    },
+    /// Wait for end of file on stdin, then remove what is left of a laboratory.
+    #[command(hide = true)]
+    Guardian {
+        /// Its cgroup directory.
+        #[arg(long)]
+        cgroup: PathBuf,
+        /// Its temporary directory.
+        #[arg(long)]
+        temp: PathBuf,
+    },
+}
+
+fn main() -> Result<()> {
+    match Cli::parse().command {
+        Command::Pause => loop {
+            std::thread::park();
+        },
+        Command::Http { name, listen, call, resolve, keep_alive } => {
+            let call = call.map(|url| http::Upstream::parse(&url, resolve)).transpose()?;
+            http::run(http::Options { name, listen, call, keep_alive })
+        }
+        Command::Echo { listen } => streams::echo(listen),
+        Command::Greet { listen, banner } => streams::greet(listen, &banner),
+        Command::Sink { listen } => streams::sink(listen),
+        Command::Source { listen, bytes } => streams::source(listen, bytes),
+        Command::Upload { to, bytes } => print(&streams::upload(to, bytes)?),
+        Command::Download { from } => print(&format!("{}\n", streams::download(from)?)),
+        Command::RawClient { connect } => streams::raw_client(connect),
+        Command::Socket { how, address } => sockets::run(&how, address),
+        Command::Guardian { cgroup, temp } => guardian::run(&cgroup, &temp),
+    }
+}
+
+fn print(text: &str) -> Result<()> {
+    use std::io::Write as _;
+    std::io::stdout().write_all(text.as_bytes()).context("writing to stdout")
+}

@@ -1,0 +1,51 @@
+//! Every `unsafe` of this crate: what runs between fork and exec, and descriptors that arrive over a socket.
+//!
+//! [`place`](crate::place), [`netns`](crate::netns), [`guardian`](crate::guardian) and [`sockets`](crate::sockets) call
+//! it. The hooks make system calls only: after fork in a program with threads nothing may allocate or lock.
+
+use std::io;
+use std::os::fd::{FromRawFd as _, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
+use nix::sched::{CloneFlags, setns, unshare};
+use nix::unistd::{setsid, write};
+
+/// Makes the child join a cgroup (by its open `cgroup.procs`) and a network namespace before it executes.
+pub(crate) fn join_before_exec(command: &mut Command, cgroup_procs: OwnedFd, netns: OwnedFd) {
+    let hook = move || {
+        join_cgroup(&cgroup_procs)?;
+        setns(&netns, CloneFlags::CLONE_NEWNET).map_err(io::Error::from)
+    };
+    // SAFETY: the hook makes two system calls on descriptors that it owns; it neither allocates nor locks, and an
+    // errno becomes an io::Error without allocation.
+    unsafe { command.pre_exec(hook) };
+}
+
+/// Makes the child join a cgroup and begin a network namespace of its own before it executes.
+pub(crate) fn unshare_before_exec(command: &mut Command, cgroup_procs: OwnedFd) {
+    let hook = move || {
+        join_cgroup(&cgroup_procs)?;
+        unshare(CloneFlags::CLONE_NEWNET).map_err(io::Error::from)
+    };
+    // SAFETY: as in `join_before_exec`.
+    unsafe { command.pre_exec(hook) };
+}
+
+/// Makes the child the leader of its own session, out of reach of the terminal's signals.
+pub(crate) fn new_session_before_exec(command: &mut Command) {
+    let hook = || setsid().map(drop).map_err(io::Error::from);
+    // SAFETY: setsid(2) is async-signal-safe; the hook does nothing else.
+    unsafe { command.pre_exec(hook) };
+}
+
+/// Takes ownership of a descriptor that a control message has just delivered.
+pub(crate) fn own_received(fd: RawFd) -> OwnedFd {
+    // SAFETY: the kernel installed this descriptor for us with the message that carried it, and nobody else knows it.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+fn join_cgroup(procs: &OwnedFd) -> io::Result<()> {
+    // "0" is the writing process itself.
+    write(procs, b"0").map(drop).map_err(io::Error::from)
+}
