@@ -5,6 +5,14 @@
 
 // `cfg(test)` is always true here; it tells clippy that helpers, too, may unwrap and panic.
 #[cfg(test)]
+mod families;
+#[cfg(test)]
+mod flows;
+#[cfg(test)]
+mod metrics;
+#[cfg(test)]
 mod rules;
 #[cfg(test)]
 mod stage;
+#[cfg(test)]
+mod worked_example;

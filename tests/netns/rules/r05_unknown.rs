@@ -1,5 +1,7 @@
 //! R5: a space that is unknown, outside the destination's tree or at fault changes nothing, and is never an error of ours.
 
+use serde_json::{Value, json};
+
 use crate::stage::{SUFFIX, Scene, ask, routes, vip};
 
 #[test]
@@ -39,7 +41,9 @@ fn r05_unknown_foreign_and_faulty_spaces_keep_the_destination_and_the_header() {
             assert_eq!(record["reason"], reason, "{record}");
             assert_eq!(record["status"], 200);
             assert_eq!(record["verdict"], "forwarded");
-            assert_eq!(record["space"], serde_json::Value::Null, "{record}");
+            let named = if reason == "other_tree" { json!(space) } else { Value::Null };
+            assert_eq!(record["space"], named, "{record}");
+            assert_eq!(record["injected"], false);
         }
     }
     // A faulty space is a warning, and everything else works.

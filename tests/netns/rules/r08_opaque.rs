@@ -44,7 +44,7 @@ fn r08_bytes_pass_unchanged_with_half_closes_both_ways() {
     let mut scene = Scene::worked_example("r08");
     let caller = scene.caller("caller", Some("azureuser"));
     let server = scene.caller("server", Some("default"));
-    let service = bare_service("raw", "default", 30).port("", 70, 7000, None).port("b", 71, 7001, None);
+    let service = bare_service("raw", "default", 30).port("a", 70, 7000, None).port("b", 71, 7001, None);
     scene.publish(&service.endpoint(&server));
     let stage = scene.start();
     // Outbound through the ClusterIP, inbound from outside: (client, where to, where it arrives)
@@ -136,7 +136,7 @@ fn r08_only_http_is_parsed_whatever_the_first_bytes_look_like() {
         (74, b"\x16\x03\x01\x02\x00\x01", "tls"),
         (75, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0", "http2"),
         (76, b"G", "opaque"),
-        (77, b"", "unknown"),
+        (77, b"", "opaque"),
     ];
     for (port, _, _) in cases {
         service = service.port(&format!("p{port}"), port, 7000, None);
@@ -164,6 +164,24 @@ fn r08_only_http_is_parsed_whatever_the_first_bytes_look_like() {
     assert_eq!(headers(&answer), ["Host: x"]);
     let of_service = stage.wait_flows(1, |record| record["service"] == "declared.default");
     assert_eq!(of_service[0]["protocol_from"], "declared");
+}
+
+#[test]
+fn r08_bytes_that_stay_ambiguous_pass_at_the_deadline() {
+    let mut scene = Scene::worked_example("r08wait");
+    scene.config.set("proxy", "detect_timeout", "200ms");
+    let caller = scene.caller("caller", Some("azureuser"));
+    let server = scene.program("server", 7000, &["echo", "--listen", "[::]:7000"]);
+    let service = bare_service("echo", "default", 32).port("p", 70, 7000, None);
+    scene.publish(&service.endpoint(&server));
+    let stage = scene.start();
+    // As HTTP would begin, but the client waits for an answer to it.
+    let mut client = dial(&caller, (cluster_ip(32), 70).into());
+    client.write_all(b"RUOK").unwrap();
+    client.read_exact(&mut [0; 4]).unwrap();
+    drop(client);
+    let record = record(&stage, 70);
+    assert_eq!((&record["protocol"], &record["protocol_from"]), (&"opaque".into(), &"deadline".into()));
 }
 
 #[test]
