@@ -17,6 +17,7 @@ pub mod config;
 pub mod flow;
 pub mod metrics;
 pub mod net;
+pub mod preflight;
 pub mod proxy;
 pub mod query;
 pub mod route;
