@@ -73,7 +73,7 @@ impl Address {
 
 /// A port in network byte order.
 #[repr(transparent)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NetPort(pub u16);
 
 impl NetPort {

@@ -48,11 +48,6 @@ pub struct Control {
     pub pad: [u16; 3],
 }
 
-impl Default for NetPort {
-    fn default() -> Self {
-        Self(0)
-    }
-}
 
 /// Names the application's socket of an intercepted flow.
 #[repr(C)]

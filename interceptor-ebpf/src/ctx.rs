@@ -1,7 +1,7 @@
 //! Every read and write of a hook's context, each field once and volatile.
 //!
 //! LLVM merges `if v4 { ctx.a } else { ctx.b }` into arithmetic on the context pointer, which the verifier refuses;
-//! volatile accesses keep each one where it is written. Nothing here decides anything.
+//! volatile accesses that stand before the branch keep each field's own place. Nothing here decides anything.
 
 use core::ptr::{addr_of, addr_of_mut, read_volatile, write_volatile};
 
@@ -19,6 +19,18 @@ const AF_INET: u32 = 2;
 /// Where `struct sock` keeps `skc_ipv6only`: byte 19, bit 5 (`include/net/sock.h`, unchanged from 4.4 to 6.18: 8 bytes of
 /// addresses, 4 of hash, 4 of ports, 2 of family, 1 of state, then the bit-fields `reuse:4, reuseport:1, ipv6only:1`).
 const IPV6ONLY: (usize, u8) = (19, 0x20);
+
+/// The four words of an IPv6 field, each read alone: the verifier allows no wider access.
+macro_rules! words {
+    ($($field:tt)+) => {
+        [
+            read_volatile(addr_of!($($field)+[0])),
+            read_volatile(addr_of!($($field)+[1])),
+            read_volatile(addr_of!($($field)+[2])),
+            read_volatile(addr_of!($($field)+[3])),
+        ]
+    };
+}
 
 /// The cookie of the network namespace that a context belongs to.
 #[inline(always)]
@@ -62,14 +74,7 @@ impl SockAddr {
     #[inline(always)]
     pub(crate) fn v6(self) -> Endpoint {
         // SAFETY: as for `protocol`, each word alone.
-        let words = unsafe {
-            [
-                read_volatile(addr_of!((*self.0).user_ip6[0])),
-                read_volatile(addr_of!((*self.0).user_ip6[1])),
-                read_volatile(addr_of!((*self.0).user_ip6[2])),
-                read_volatile(addr_of!((*self.0).user_ip6[3])),
-            ]
-        };
+        let words = unsafe { words!((*self.0).user_ip6) };
         Endpoint::new(Address::from_be32x4(words), self.port())
     }
 
@@ -130,14 +135,7 @@ impl Sock {
     #[inline(always)]
     pub(crate) fn source_v6(self) -> Address {
         // SAFETY: as for `bound_device`, each word alone.
-        let words = unsafe {
-            [
-                read_volatile(addr_of!((*self.0).src_ip6[0])),
-                read_volatile(addr_of!((*self.0).src_ip6[1])),
-                read_volatile(addr_of!((*self.0).src_ip6[2])),
-                read_volatile(addr_of!((*self.0).src_ip6[3])),
-            ]
-        };
+        let words = unsafe { words!((*self.0).src_ip6) };
         Address::from_be32x4(words)
     }
 
@@ -179,50 +177,27 @@ impl Lookup {
         unsafe { read_volatile(addr_of!((*self.0).protocol)) }
     }
 
+    /// Where the packet comes from and where it goes.
     #[inline(always)]
-    fn is_v4(self) -> bool {
-        // SAFETY: as for `protocol`.
-        unsafe { read_volatile(addr_of!((*self.0).family)) == AF_INET }
-    }
-
-    /// Where the packet comes from.
-    #[inline(always)]
-    pub(crate) fn remote(self) -> Address {
-        if self.is_v4() {
-            // SAFETY: as for `protocol`.
-            return Address::from_be32(unsafe { read_volatile(addr_of!((*self.0).remote_ip4)) });
-        }
-        // SAFETY: as for `protocol`, each word alone.
-        let words = unsafe {
-            [
-                read_volatile(addr_of!((*self.0).remote_ip6[0])),
-                read_volatile(addr_of!((*self.0).remote_ip6[1])),
-                read_volatile(addr_of!((*self.0).remote_ip6[2])),
-                read_volatile(addr_of!((*self.0).remote_ip6[3])),
-            ]
+    pub(crate) fn addresses(self) -> (Address, Endpoint) {
+        // SAFETY: as for `protocol`, each word alone. All are read before the family is looked at: see the module's doc.
+        let (v4, remote4, remote6, local4, local6, port) = unsafe {
+            (
+                read_volatile(addr_of!((*self.0).family)) == AF_INET,
+                read_volatile(addr_of!((*self.0).remote_ip4)),
+                words!((*self.0).remote_ip6),
+                read_volatile(addr_of!((*self.0).local_ip4)),
+                words!((*self.0).local_ip6),
+                read_volatile(addr_of!((*self.0).local_port)),
+            )
         };
-        Address::from_be32x4(words)
-    }
-
-    /// Where the packet goes.
-    #[inline(always)]
-    pub(crate) fn local(self) -> Endpoint {
-        // SAFETY: as for `protocol`. The kernel gives this port in host byte order.
-        let port = NetPort::from_host(unsafe { read_volatile(addr_of!((*self.0).local_port)) } as u16);
-        if self.is_v4() {
-            // SAFETY: as for `protocol`.
-            return Endpoint::new(Address::from_be32(unsafe { read_volatile(addr_of!((*self.0).local_ip4)) }), port);
-        }
-        // SAFETY: as for `protocol`, each word alone.
-        let words = unsafe {
-            [
-                read_volatile(addr_of!((*self.0).local_ip6[0])),
-                read_volatile(addr_of!((*self.0).local_ip6[1])),
-                read_volatile(addr_of!((*self.0).local_ip6[2])),
-                read_volatile(addr_of!((*self.0).local_ip6[3])),
-            ]
+        let (remote, local) = if v4 {
+            (Address::from_be32(remote4), Address::from_be32(local4))
+        } else {
+            (Address::from_be32x4(remote6), Address::from_be32x4(local6))
         };
-        Endpoint::new(Address::from_be32x4(words), port)
+        // The kernel gives this port in host byte order.
+        (remote, Endpoint::new(local, NetPort::from_host(port as u16)))
     }
 }
 
@@ -249,14 +224,12 @@ impl Ops<'_> {
     ops_field!(total_retrans: u32);
     ops_field!(bytes_acked: u64);
     ops_field!(bytes_received: u64);
-    ops_field!(family: u32);
     ops_field!(op: u32);
     ops_field!(
         /// Host byte order, unlike the remote port.
         local_port: u32
     );
     ops_field!(remote_port: u32);
-    ops_field!(remote_ip4: u32);
 
     /// The second argument of a callback: for a change of state, the new state.
     #[inline(always)]
@@ -268,20 +241,16 @@ impl Ops<'_> {
     /// The far end of the connection.
     #[inline(always)]
     pub(crate) fn remote(self) -> Endpoint {
+        // SAFETY: as for the fields above, each word alone. All are read before the family is looked at.
+        let (v4, ip4, ip6) = unsafe {
+            (
+                read_volatile(addr_of!((*self.0.ops).family)) == AF_INET,
+                read_volatile(addr_of!((*self.0.ops).remote_ip4)),
+                words!((*self.0.ops).remote_ip6),
+            )
+        };
         // The verifier's translation puts the two bytes, in network order, into the upper half on little-endian hosts.
         let port = NetPort((self.remote_port() >> 16) as u16);
-        if self.family() == AF_INET {
-            return Endpoint::new(Address::from_be32(self.remote_ip4()), port);
-        }
-        // SAFETY: as for the fields above, each word alone.
-        let words = unsafe {
-            [
-                read_volatile(addr_of!((*self.0.ops).remote_ip6[0])),
-                read_volatile(addr_of!((*self.0.ops).remote_ip6[1])),
-                read_volatile(addr_of!((*self.0.ops).remote_ip6[2])),
-                read_volatile(addr_of!((*self.0.ops).remote_ip6[3])),
-            ]
-        };
-        Endpoint::new(Address::from_be32x4(words), port)
+        Endpoint::new(if v4 { Address::from_be32(ip4) } else { Address::from_be32x4(ip6) }, port)
     }
 }

@@ -17,14 +17,14 @@ use crate::{ctx::Lookup, maps};
 const NO_LISTENER: i32 = -2;
 
 struct View {
-    lookup: Lookup,
+    remote: Address,
     local: Endpoint,
 }
 
 impl LookupView for View {
     #[inline(always)]
     fn remote(&self) -> Address {
-        self.lookup.remote()
+        self.remote
     }
     #[inline(always)]
     fn local(&self) -> Endpoint {
@@ -51,7 +51,8 @@ pub(crate) fn on_sk_lookup(ctx: SkLookupContext) -> u32 {
     if lookup.protocol() != policy::TCP {
         return SK_PASS;
     }
-    let view = View { lookup, local: lookup.local() };
+    let (remote, local) = lookup.addresses();
+    let view = View { remote, local };
     let verdict = policy::lookup(&view).and_then(|()| {
         maps::listeners().redirect_sk_lookup(&ctx, view.local.address, 0).map_err(|errno| {
             if errno == NO_LISTENER { Counter::InboundNoListener } else { Counter::InboundAssignFailed }

@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub use decision::{Chain, Decision, Outcome, Reason, ServiceRef, SpaceFrom, Step, Target};
+pub(crate) use host::{find_space, parse as parse_ingress_host};
 
 use crate::config::{DefaultSpace, SameSpace};
 use crate::snapshot::{Destination, DestinationKind, Port, Service, Snapshot, SpaceId};
@@ -86,8 +87,8 @@ fn name_space(snapshot: &Snapshot, query: &Query<'_>) -> Named {
     let Some(labels) = query.host.and_then(|host| host::parse(host, &snapshot.routing.ingress_suffixes)) else {
         return Named::Nothing;
     };
-    let space = host::find_space(snapshot, labels.space.unwrap_or(labels.root));
-    let root = host::find_space(snapshot, labels.root);
+    let space = find_space(snapshot, labels.space.unwrap_or(labels.root));
+    let root = find_space(snapshot, labels.root);
     match usable(snapshot, space, SpaceFrom::Host) {
         Named::Space(id, _) if snapshot.space(id).root() != root => {
             Named::Unusable(Reason::UnknownSpace, SpaceFrom::Host)

@@ -116,9 +116,8 @@ async fn run(context: Rc<Context>, mut inbox: mpsc::Receiver<Command>, alive: Ar
             Command::Listen(workload, listeners) => {
                 let (closed_tx, closed_rx) = watch::channel(());
                 open.insert(workload.cookie, closed_tx);
-                for (listener, direction) in
-                    [(listeners.outbound, Direction::Outbound), (listeners.inbound, Direction::Inbound)]
-                {
+                let inbound = listeners.inbound.into_iter().map(|listener| (listener, Direction::Inbound));
+                for (listener, direction) in inbound.chain([(listeners.outbound, Direction::Outbound)]) {
                     match TcpListener::from_std(listener) {
                         Ok(listener) => {
                             let accepting =

@@ -200,7 +200,8 @@ impl Kernel {
             return None;
         };
         let error = BpfError::Program { program: name, source: Box::new(source) };
-        self.hooks.insert(name, HookState::Unavailable(error.to_string()));
+        tracing::debug!(program = name, %error, "refused");
+        self.hooks.insert(name, HookState::Unavailable(error.brief()));
         Self::is_indispensable(name).then_some(error)
     }
 

@@ -1,7 +1,7 @@
 //! Attaches one workload: its namespace, listeners for every worker, the sk_lookup link. Dropping it detaches.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, TcpListener};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
@@ -102,7 +102,10 @@ pub(super) fn attach(
 fn register(maps: &mut CaptureMaps, captured: &Captured, listeners: &[Listeners]) -> Result<(), BpfError> {
     let Some(first) = listeners.first() else { return Ok(()) };
     for address in &captured.addresses {
-        maps.set_listener((*address).into(), first.inbound.as_raw_fd())?;
+        let same_family = |listener: &&TcpListener| listener.local_addr().is_ok_and(|own| own.is_ipv4() == address.is_ipv4());
+        if let Some(listener) = first.inbound.iter().find(same_family) {
+            maps.set_listener((*address).into(), listener.as_raw_fd())?;
+        }
     }
     Ok(())
 }

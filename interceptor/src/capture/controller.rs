@@ -57,7 +57,10 @@ impl Controller {
         for (name, state) in parts.kernel.hooks() {
             let (state, detail) = match state {
                 HookState::Loaded => (status::HookState::Detached, "loaded, not attached yet".to_owned()),
-                HookState::Unavailable(why) => (status::HookState::Unavailable, why.clone()),
+                HookState::Unavailable(why) => {
+                    tracing::warn!(hook = name, why, "this kernel refuses a hook; the rest works without it");
+                    (status::HookState::Unavailable, why.clone())
+                }
             };
             parts.status.set_hook(name, state, &detail);
         }

@@ -25,26 +25,35 @@ const LOOPBACK_DEVICE: &str = "lo";
 pub struct Listeners {
     /// For connections that the workload makes.
     pub outbound: TcpListener,
-    /// For connections that are made to the workload.
-    pub inbound: TcpListener,
+    /// For connections that are made to the workload, one a family: sk_lookup hands a connection only to a listener of
+    /// its own, and one bound to `::1` counts as IPv6 only.
+    pub inbound: Vec<TcpListener>,
 }
 
-/// Opens one pair of listeners a worker; the kernel spreads connections over them (`SO_REUSEPORT`).
+/// Opens a set of listeners a worker; the kernel spreads connections over them (`SO_REUSEPORT`).
 ///
-/// The outbound one is bound to the device `lo` and the inbound one to `::1`, so that neither can be reached from outside
-/// the pod: only the hooks hand connections to them.
+/// The outbound one is bound to the device `lo` and the inbound ones to loopback addresses, so that none can be reached
+/// from outside the pod: only the hooks hand connections to them.
 ///
 /// # Errors
 /// Where a port is taken or the namespace cannot be entered.
 pub fn listen_in(netns: &Netns, outbound_port: u16, workers: usize) -> io::Result<Vec<Listeners>> {
     netns.enter(|| {
-        let mut inbound_port = 0;
+        let mut ports = [0; 2];
         let mut all = Vec::with_capacity(workers);
         for _ in 0..workers {
-            let outbound = wildcard_listener(outbound_port)?;
-            let inbound = loopback_listener(inbound_port)?;
-            inbound_port = inbound.local_addr()?.port();
-            all.push(Listeners { outbound, inbound });
+            let mut inbound = Vec::with_capacity(2);
+            for (port, ip) in ports.iter_mut().zip([Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]) {
+                match listener(SocketAddr::new(ip, *port), false) {
+                    Ok(listener) => {
+                        *port = listener.local_addr()?.port();
+                        inbound.push(listener);
+                    }
+                    Err(error) if ip.is_ipv6() && no_ipv6(&error) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            all.push(Listeners { outbound: wildcard_listener(outbound_port)?, inbound });
         }
         Ok(all)
     })?
@@ -54,13 +63,6 @@ fn wildcard_listener(port: u16) -> io::Result<TcpListener> {
     // Dual-stack, as IPv6 sockets arrive with v4-mapped addresses; plain IPv4 where the namespace has no IPv6.
     match listener(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)), true) {
         Err(error) if no_ipv6(&error) => listener(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)), true),
-        result => result,
-    }
-}
-
-fn loopback_listener(port: u16) -> io::Result<TcpListener> {
-    match listener(SocketAddr::from((Ipv6Addr::LOCALHOST, port)), false) {
-        Err(error) if no_ipv6(&error) => listener(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), false),
         result => result,
     }
 }

@@ -6,25 +6,27 @@ use crate::snapshot::{Snapshot, SpaceId};
 
 /// The labels of an ingress host name.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Labels<'a> {
+pub(crate) struct Labels<'a> {
     /// The derived space, if the host names one.
-    pub(super) space: Option<&'a [u8]>,
+    pub(crate) space: Option<&'a [u8]>,
     /// The root space.
-    pub(super) root: &'a [u8],
+    pub(crate) root: &'a [u8],
+    /// The service.
+    pub(crate) service: &'a [u8],
 }
 
 /// Takes an ingress host name apart; `None` for any other host.
-pub(super) fn parse<'a>(host: &'a [u8], suffixes: &[String]) -> Option<Labels<'a>> {
+pub(crate) fn parse<'a>(host: &'a [u8], suffixes: &[String]) -> Option<Labels<'a>> {
     let host = without_port(host);
     let rest = suffixes.iter().find_map(|suffix| strip_suffix(host, suffix.as_bytes()))?;
     let mut labels = rest.split(|byte| *byte == b'.');
     let all = [labels.next(), labels.next(), labels.next(), labels.next(), labels.next()];
     let labels = match all {
-        [Some(root), Some(service), None, ..] if !service.is_empty() => Labels { space: None, root },
+        [Some(root), Some(service), None, ..] if !service.is_empty() => Labels { space: None, root, service },
         [Some(space), Some(s), Some(root), Some(service), None]
             if s.eq_ignore_ascii_case(b"s") && !service.is_empty() && !space.is_empty() =>
         {
-            Labels { space: Some(space), root }
+            Labels { space: Some(space), root, service }
         }
         _ => return None,
     };
@@ -32,7 +34,7 @@ pub(super) fn parse<'a>(host: &'a [u8], suffixes: &[String]) -> Option<Labels<'a
 }
 
 /// The space of that name, compared without case.
-pub(super) fn find_space(snapshot: &Snapshot, label: &[u8]) -> Option<SpaceId> {
+pub(crate) fn find_space(snapshot: &Snapshot, label: &[u8]) -> Option<SpaceId> {
     let name = std::str::from_utf8(label).ok()?;
     // Namespaces are lower case; the slow way is for static configurations with other names.
     snapshot.space_named(name).or_else(|| {

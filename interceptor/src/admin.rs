@@ -1,0 +1,39 @@
+//! The admin API: JSON over HTTP on a unix socket, for the CLI; and the metrics endpoint on TCP.
+//!
+//! `agent` binds both and runs them on the control runtime. They only read: nothing here changes what the agent does.
+//! Whatever a client sends or fails to send is bounded by size, time and number, and ends in an answer that says so.
+
+mod answer;
+mod body;
+mod handle;
+mod health;
+mod server;
+mod socket;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+pub use health::{MetricsServer, MetricsServerError};
+pub use socket::{AdminError, AdminSocket};
+
+use crate::flow::Hub;
+use crate::metrics::Metrics;
+use crate::snapshot::Snapshot;
+use crate::status::StatusBoard;
+
+/// What the admin API shows.
+#[derive(Debug, Clone)]
+pub struct AdminState {
+    /// The picture in force.
+    pub snapshot: Arc<ArcSwap<Snapshot>>,
+    /// The flow records.
+    pub hub: Arc<Hub>,
+    /// The metrics.
+    pub metrics: Arc<Metrics>,
+    /// How the agent is.
+    pub status: Arc<StatusBoard>,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,219 @@
+//! Where would this request go, and why? A pure function over the snapshot.
+//!
+//! The admin socket calls it for `interceptor explain`. It only finds the inputs (which service a host name means, which
+//! header counts) and words the outcome; the decision itself is [`route::decide`]'s, the same that routes traffic.
+
+mod resolve;
+mod url;
+mod words;
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+pub(crate) use resolve::{address_of, by_short_name};
+pub use url::UrlError;
+pub use words::NotRouted;
+
+use crate::route::{self, Decision, Direction, Query, SpaceFrom, Step, Target};
+use crate::snapshot::Snapshot;
+use resolve::{Resolved, Unresolved};
+use url::Url;
+
+/// What to explain.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExplainRequest {
+    /// The workload at whose border the request is.
+    pub workload: String,
+    /// The URL that is called; a host alone will do.
+    pub url: String,
+    /// The method; it does not matter to routing and is only shown.
+    #[serde(default)]
+    pub method: Option<String>,
+    /// The request's headers.
+    #[serde(default)]
+    pub headers: Vec<(String, String)>,
+    /// Which way; left out, a call of the workload, unless the host is an ingress host of a service that it is behind.
+    #[serde(default)]
+    pub direction: Option<Direction>,
+}
+
+/// Where a request would go and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// The workload at whose border the request is.
+    pub workload: String,
+    /// Which way it goes.
+    pub direction: Direction,
+    /// The method, as asked.
+    pub method: Option<String>,
+    /// The URL, as asked.
+    pub url: String,
+    /// The Host that the request has.
+    pub host: String,
+    /// The destination that the host name leads to.
+    pub destination: Option<SocketAddr>,
+    /// The service behind it, `name.space`.
+    pub service: Option<String>,
+    /// How the host name was understood, where that is not plain.
+    pub note: Option<String>,
+    /// Whether the agent sees the request's connection.
+    pub intercepted: bool,
+    /// The route header that counts.
+    pub route_header: Option<Named>,
+    /// The space that the request belongs to.
+    pub space: Option<String>,
+    /// Where that space was read.
+    pub space_from: SpaceFrom,
+    /// The spaces that were tried.
+    pub chain: Vec<Step>,
+    /// Where it goes; `None` where the destination is not known.
+    pub target: Option<TargetView>,
+    /// The header that the agent adds.
+    pub inject: Option<Named>,
+    /// Why, in a stable word.
+    pub reason: String,
+    /// Why, and what to do about it, in a sentence.
+    pub text: String,
+}
+
+/// A header.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Named {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+}
+
+/// Where a request goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetView {
+    /// `original`, `application` or `endpoint`.
+    pub kind: String,
+    /// Its address.
+    pub address: SocketAddr,
+    /// The service's name.
+    pub service: Option<String>,
+    /// Its space.
+    pub space: Option<String>,
+}
+
+impl TargetView {
+    /// The target of a decision about a request to that destination.
+    pub(crate) fn new(decision: &Decision, direction: Direction, destination: SocketAddr) -> Self {
+        let (kind, address, service) = match (&decision.target, direction) {
+            (Target::Endpoint { address, service }, _) => ("endpoint", *address, Some(service)),
+            (Target::Original, Direction::Outbound) => ("original", destination, decision.service.as_ref()),
+            (Target::Original, Direction::Inbound) => ("application", destination, decision.service.as_ref()),
+        };
+        Self {
+            kind: kind.to_owned(),
+            address,
+            service: service.map(|service| service.name.as_ref().to_owned()),
+            space: service.map(|service| service.space.as_ref().to_owned()),
+        }
+    }
+}
+
+/// Explains one request.
+///
+/// # Errors
+/// Where the URL cannot be read. A workload or host that is not known is an answer, not an error.
+pub fn explain(snapshot: &Snapshot, request: &ExplainRequest) -> Result<Explanation, UrlError> {
+    let url = Url::parse(&request.url)?;
+    let mut answer = blank(request, &url);
+    let Some(workload) = snapshot.workload(&request.workload) else {
+        return Ok(answer.not_routed(words::unknown_workload(snapshot, request)));
+    };
+    answer.direction = request.direction.unwrap_or_else(|| resolve::direction(snapshot, workload, &url.host));
+    let resolved = match answer.direction {
+        Direction::Outbound => resolve::outbound(snapshot, workload, &url),
+        Direction::Inbound => resolve::inbound(snapshot, workload, &url),
+    };
+    let destination = match resolved {
+        Ok(Resolved { destination, note }) => {
+            answer.destination = Some(destination);
+            answer.note = note;
+            destination
+        }
+        Err(Unresolved { reason, text }) => return Ok(answer.not_routed((reason, text))),
+    };
+    if snapshot.destination(destination).is_none() {
+        return Ok(answer.not_routed((NotRouted::OutsideSpaceTrees, words::outside(destination))));
+    }
+    answer.intercepted = true;
+    let found = snapshot.routing.route_headers.iter().find_map(|name| Some((name, header(request, name)?)));
+    let decision = route::decide(
+        snapshot,
+        &Query {
+            direction: answer.direction,
+            workload: &workload.name,
+            destination,
+            header: found.map(|(_, value)| value.as_bytes()),
+            host: Some(answer.host.as_bytes()),
+            turn: 0,
+        },
+    );
+    answer.service = decision.service.as_ref().map(ToString::to_string);
+    if url.tls {
+        let kept = Decision { target: Target::Original, ..decision };
+        answer.target = Some(TargetView::new(&kept, answer.direction, destination));
+        let text = words::not_http(answer.direction);
+        return Ok(answer.not_routed((NotRouted::NotHttp, text)));
+    }
+    answer.target = Some(TargetView::new(&decision, answer.direction, destination));
+    answer.text = words::decided(snapshot, &decision, &answer.host, found.map(|(_, value)| value));
+    answer.route_header = found.map(|(name, value)| Named { name: name.clone(), value: value.to_owned() });
+    answer.inject = injected(snapshot, &decision);
+    answer.space = decision.space.as_deref().map(str::to_owned);
+    answer.space_from = decision.space_from;
+    answer.chain = decision.chain.iter().cloned().collect();
+    answer.reason = decision.reason.as_str().to_owned();
+    Ok(answer)
+}
+
+/// An answer that says nothing yet but what was asked.
+fn blank(request: &ExplainRequest, url: &Url) -> Explanation {
+    Explanation {
+        workload: request.workload.clone(),
+        direction: request.direction.unwrap_or(Direction::Outbound),
+        method: request.method.clone(),
+        url: request.url.clone(),
+        host: header(request, "host").unwrap_or(&url.authority).to_owned(),
+        destination: None,
+        service: None,
+        note: None,
+        intercepted: false,
+        route_header: None,
+        space: None,
+        space_from: SpaceFrom::None,
+        chain: Vec::new(),
+        target: None,
+        inject: None,
+        reason: String::new(),
+        text: String::new(),
+    }
+}
+
+impl Explanation {
+    fn not_routed(self, (reason, text): (NotRouted, String)) -> Self {
+        Self { reason: reason.as_str().to_owned(), text, ..self }
+    }
+}
+
+/// The header that the agent adds: the first configured one.
+fn injected(snapshot: &Snapshot, decision: &Decision) -> Option<Named> {
+    let name = snapshot.routing.route_headers.first().filter(|_| decision.inject)?;
+    Some(Named { name: name.clone(), value: decision.space.as_deref()?.to_owned() })
+}
+
+/// The first value of that name.
+fn header<'a>(request: &'a ExplainRequest, name: &str) -> Option<&'a str> {
+    let found = request.headers.iter().find(|(key, _)| key.trim().eq_ignore_ascii_case(name));
+    found.map(|(_, value)| value.trim())
+}
+
+#[cfg(test)]
+mod tests;

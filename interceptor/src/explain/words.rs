@@ -1,0 +1,156 @@
+//! One plain sentence for every outcome: what happens, and what to do if something else was meant.
+
+use std::net::SocketAddr;
+
+use super::ExplainRequest;
+use crate::route::{Decision, Direction, Reason, SpaceFrom, Target};
+use crate::snapshot::{Service, Snapshot, Workload};
+
+/// Why a request is not routed at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotRouted {
+    /// The workload is not captured on this node.
+    WorkloadNotCaptured,
+    /// The host name is no service of a space tree.
+    UnknownHost,
+    /// The service has no such port, or no address.
+    NoSuchPort,
+    /// The destination is in no space tree (rule R11).
+    OutsideSpaceTrees,
+    /// It is not HTTP to the agent (rule R8).
+    NotHttp,
+}
+
+impl NotRouted {
+    /// The name that JSON uses.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::WorkloadNotCaptured => "workload_not_captured",
+            Self::UnknownHost => "unknown_host",
+            Self::NoSuchPort => "no_such_port",
+            Self::OutsideSpaceTrees => "outside_space_trees",
+            Self::NotHttp => "not_http",
+        }
+    }
+}
+
+/// Names that a sentence lists.
+const MAX_NAMED: usize = 8;
+
+pub(super) fn unknown_workload(snapshot: &Snapshot, request: &ExplainRequest) -> (NotRouted, String) {
+    let mut names: Vec<&str> = snapshot.workloads().map(|workload| &*workload.name).collect();
+    names.sort_unstable();
+    let known = match names.len() {
+        0 => "this node has none".to_owned(),
+        count if count > MAX_NAMED => format!("this node has {count}; see `interceptor workloads`"),
+        _ => format!("this node has {}", names.join(", ")),
+    };
+    let text = format!("No captured workload is named {:?}, so its traffic is left alone; {known}.", request.workload);
+    (NotRouted::WorkloadNotCaptured, text)
+}
+
+pub(super) fn unknown_host(workload: &Workload, host: &str) -> String {
+    let short = !host.contains('.');
+    let hint = match (&workload.space_name, short) {
+        (None, true) => "the workload lives in no space, so write the service as name.space",
+        (Some(_), true) => "neither the workload's space nor its parents have it",
+        _ => "see `interceptor services` for those that there are",
+    };
+    format!("{host:?} is no service of a space tree, so the connection is left alone; {hint}.")
+}
+
+pub(super) fn no_such_port(service: &Service, port: u16) -> String {
+    let name = format!("{}.{}", service.name, service.space_name);
+    if service.addresses.is_empty() {
+        return format!(
+            "{name} is headless and none of its ready endpoints listens on port {port}; see `interceptor services -o wide`."
+        );
+    }
+    let ports = service.ports.iter().map(|port| port.port.to_string()).collect::<Vec<_>>().join(", ");
+    format!("{name} has no port {port}, so the connection is left alone; it has {ports}.")
+}
+
+pub(super) fn behind_no_service(workload: &Workload) -> String {
+    format!("No service of a space tree has {} as an endpoint, so connections to it are left alone.", workload.name)
+}
+
+pub(super) fn outside(destination: SocketAddr) -> String {
+    format!(
+        "{destination} belongs to no service of a space tree, so the connection never leaves the kernel's own path."
+    )
+}
+
+pub(super) fn not_http(direction: Direction) -> String {
+    let to = match direction {
+        Direction::Outbound => "its original destination",
+        Direction::Inbound => "the application",
+    };
+    format!(
+        "TLS passes byte for byte to {to}: the agent does not see the request inside it. Call it by http to have it routed."
+    )
+}
+
+/// The sentence for a decision of routing.
+pub(super) fn decided(snapshot: &Snapshot, decision: &Decision, host: &str, header: Option<&str>) -> String {
+    let space = decision.space.as_deref().unwrap_or_default();
+    let service = decision.service.as_ref().map_or_else(|| "the destination".to_owned(), ToString::to_string);
+    let named = match (decision.space_from, header) {
+        (SpaceFrom::Header, Some(value)) => format!("the route header's {value:?}"),
+        (SpaceFrom::Host, _) => format!("the space that the host {host} names"),
+        _ => format!("space {space:?}"),
+    };
+    match decision.reason {
+        Reason::Routed => match &decision.target {
+            Target::Endpoint { address, service } => {
+                format!(
+                    "{service} is the first copy on the chain of space {space}; one of its ready endpoints ({address}) is used."
+                )
+            }
+            Target::Original => format!("{service} is the first copy on the chain of space {space}."),
+        },
+        Reason::SameSpace => match &decision.target {
+            Target::Endpoint { address, .. } => {
+                format!(
+                    "{service} is the first copy on the chain of space {space}, and where the caller sends it already; one of its ready endpoints ({address}) is used."
+                )
+            }
+            Target::Original => {
+                format!(
+                    "{service} is the first copy on the chain of space {space}, and where the caller sends it already."
+                )
+            }
+        },
+        Reason::NoSpaceNamed => {
+            let name = snapshot.routing.route_headers.first().map_or("", String::as_str);
+            format!(
+                "The request names no space and none is assumed, so it stays at {service}. Send `{name}: <space>` to choose one."
+            )
+        }
+        Reason::UnknownSpace => {
+            format!("There is no such space as {named}, so the request stays at {service}. See `interceptor spaces`.")
+        }
+        Reason::FaultySpace => {
+            format!(
+                "The place of {named} in its tree is broken, so the request stays at {service}. See `interceptor spaces` for the fault."
+            )
+        }
+        Reason::OtherTree => {
+            format!("{} is not in the tree of {service}, so the request stays there.", capitalised(&named))
+        }
+        Reason::NoCopy => {
+            format!(
+                "No space of the chain has a ready endpoint, so the request goes to its original destination. Check the pods behind {service}."
+            )
+        }
+        Reason::AmbiguousService => {
+            "The pod is behind several services and the Host does not tell which is meant. Call it by a service's name."
+                .to_owned()
+        }
+        Reason::NotCaptured => "The destination belongs to no space tree.".to_owned(),
+    }
+}
+
+fn capitalised(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
+}

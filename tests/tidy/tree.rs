@@ -1,0 +1,83 @@
+//! The project's own files, as the tidy tests look at them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A Rust file.
+pub(crate) struct Source {
+    /// Below the project's root, with `/`.
+    pub(crate) path: String,
+    pub(crate) text: String,
+}
+
+impl Source {
+    pub(crate) fn is_test(&self) -> bool {
+        self.path.starts_with("tests/") || self.path.contains("/tests/") || self.path.ends_with("tests.rs")
+    }
+
+    /// The lines without comments.
+    pub(crate) fn code(&self) -> impl Iterator<Item = &str> {
+        self.text.lines().map(|line| if line.trim_start().starts_with("//") { "" } else { line })
+    }
+}
+
+/// A Markdown file.
+pub(crate) struct Document {
+    pub(crate) path: String,
+    directory: PathBuf,
+    text: String,
+}
+
+impl Document {
+    /// Links to files, without their anchors.
+    pub(crate) fn links(&self) -> impl Iterator<Item = &str> {
+        let ends = self.text.match_indices("](").filter_map(|(at, _)| self.text[at + 2..].split(')').next());
+        ends.map(|link| link.split('#').next().unwrap_or_default()).filter(|link| !link.is_empty() && !link.contains("://"))
+    }
+
+    pub(crate) fn target(&self, link: &str) -> PathBuf {
+        self.directory.join(link)
+    }
+}
+
+pub(crate) fn sources() -> Vec<Source> {
+    files("rs").into_iter().map(|(path, file)| Source { path, text: read(&file) }).collect()
+}
+
+pub(crate) fn documents() -> Vec<Document> {
+    let document = |(path, file): (String, PathBuf)| Document {
+        path,
+        directory: file.parent().map(Path::to_owned).unwrap_or_default(),
+        text: read(&file),
+    };
+    files("md").into_iter().map(document).collect()
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn read(file: &Path) -> String {
+    fs::read_to_string(file).unwrap_or_else(|error| panic!("reading {}: {error}", file.display()))
+}
+
+fn files(extension: &str) -> Vec<(String, PathBuf)> {
+    let mut found = Vec::new();
+    let mut waiting = vec![root()];
+    while let Some(directory) = waiting.pop() {
+        let entries = fs::read_dir(&directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+        for entry in entries.flatten() {
+            let (path, name) = (entry.path(), entry.file_name());
+            let hidden = name.to_string_lossy().starts_with('.') || name == "target";
+            if path.is_dir() && !hidden {
+                waiting.push(path);
+            } else if path.extension().is_some_and(|found| found == extension) {
+                let below = path.strip_prefix(root()).unwrap_or(&path).to_string_lossy().into_owned();
+                found.push((below, path));
+            }
+        }
+    }
+    assert!(!found.is_empty(), "no .{extension} file found");
+    found.sort();
+    found
+}
