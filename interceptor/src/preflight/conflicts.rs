@@ -5,8 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
+use super::Finding;
 use super::cgroups::{Points, is_v2};
-use super::{Finding, State};
 use crate::bpf::{self, Attachment};
 
 /// `BPF_F_ALLOW_OVERRIDE`: a program below takes its place.
@@ -15,6 +15,7 @@ const ALLOW_OVERRIDE: u32 = 1;
 const ALLOW_MULTI: u32 = 2;
 
 const NAME: &str = "other-programs";
+const CURE: &str = "have its owner attach it by a bpf_link or with BPF_F_ALLOW_MULTI (Cilium: 1.14 or newer, and a reboot of the node)";
 
 /// Programs of one kind on one directory.
 #[derive(Debug)]
@@ -79,41 +80,53 @@ fn examine(point: &Path) -> Vec<Finding> {
 /// above is asked neither by the kernel nor kept from running by us.
 fn judge_all(levels: &[Level]) -> Vec<Finding> {
     let mut settled: Vec<&str> = Vec::new();
+    let mut beside: Vec<&Level> = Vec::new();
     let mut findings = Vec::new();
     for level in levels {
         let hook = level.found.hook;
         let verdict = if settled.contains(&hook) { Verdict::Beside } else { judge(level.found.flags, level.here) };
         settled.push(hook);
-        findings.push(report(level, verdict));
+        match verdict {
+            Verdict::Beside => beside.push(level),
+            Verdict::Refused => findings.push(refused(level)),
+            Verdict::Silenced => findings.push(silenced(level)),
+        }
     }
+    findings.extend(beside.chunk_by(|a, b| a.directory == b.directory).map(harmless));
     findings
 }
 
-fn report(level: &Level, verdict: Verdict) -> Finding {
+/// All the programs of one directory that do not mind ours, a running agent's own among them.
+fn harmless(levels: &[&Level]) -> Finding {
+    let mut programs: Vec<&str> = levels.iter().flat_map(|level| &level.found.programs).map(String::as_str).collect();
+    programs.dedup();
+    let (here, directory) =
+        levels.first().map_or((false, ""), |level| (level.here, level.directory.to_str().unwrap_or("?")));
+    let order = if here { "before" } else { "after" };
+    Finding::ok(NAME, format!("{} on {directory}: run {order} ours, and both do", programs.join(", ")))
+}
+
+fn describe(level: &Level) -> String {
     let Attachment { hook, programs, .. } = &level.found;
-    let found =
-        format!("{} at {} of {}", programs.join(", "), hook.trim_start_matches("on_"), level.directory.display());
-    match verdict {
-        Verdict::Beside if level.here => Finding::ok(NAME, format!("{found}: runs before ours")),
-        Verdict::Beside => Finding::ok(NAME, format!("{found}: runs after ours")),
-        Verdict::Refused => Finding::fail(
-            NAME,
-            format!("{found}: attached exclusively, so the kernel refuses ours (EPERM)"),
-            "have its owner attach it by a bpf_link or with BPF_F_ALLOW_MULTI (Cilium: 1.14 or newer and a reboot)",
-        ),
-        Verdict::Silenced => Finding {
-            state: State::Fail,
-            ..Finding::warn(
-                NAME,
-                format!("{found}: attached with BPF_F_ALLOW_OVERRIDE, so ours would keep it from running, silently"),
-                "have its owner attach it by a bpf_link or with BPF_F_ALLOW_MULTI before the agent starts",
-            )
-        },
-    }
+    format!("{} at {} of {}", programs.join(", "), hook.trim_start_matches("on_"), level.directory.display())
+}
+
+fn refused(level: &Level) -> Finding {
+    let detail = format!("{}: attached without BPF_F_ALLOW_MULTI, so the kernel refuses ours (EPERM)", describe(level));
+    Finding::fail(NAME, detail, CURE)
+}
+
+fn silenced(level: &Level) -> Finding {
+    let detail = format!(
+        "{}: attached with BPF_F_ALLOW_OVERRIDE, so ours would keep it from running, silently",
+        describe(level)
+    );
+    Finding::fail(NAME, detail, CURE)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::State;
     use super::*;
 
     fn level(directory: &str, hook: &'static str, flags: u32, here: bool) -> Level {
@@ -142,7 +155,7 @@ mod tests {
     fn a_socket_load_balancer_on_the_root_is_fine_and_named() {
         let findings = judge_all(&[level("/sys/fs/cgroup", "on_connect4", ALLOW_MULTI, false)]);
         assert_eq!(findings[0].state, State::Ok);
-        assert_eq!(findings[0].detail, "cil_sock4_connect at connect4 of /sys/fs/cgroup: runs after ours");
+        assert_eq!(findings[0].detail, "cil_sock4_connect on /sys/fs/cgroup: run after ours, and both do");
     }
 
     #[test]
@@ -153,9 +166,9 @@ mod tests {
             level("/c", "on_sock_ops", ALLOW_OVERRIDE, false),
         ]);
         let states: Vec<State> = findings.iter().map(|finding| finding.state).collect();
-        assert_eq!(states, [State::Ok, State::Fail, State::Fail]);
-        assert!(findings[1].detail.contains("EPERM"));
-        assert!(findings[2].detail.contains("BPF_F_ALLOW_OVERRIDE"));
+        assert_eq!(states, [State::Fail, State::Fail, State::Ok]);
+        assert!(findings[0].detail.contains("EPERM"));
+        assert!(findings[1].detail.contains("BPF_F_ALLOW_OVERRIDE"));
     }
 
     #[test]

@@ -16,14 +16,16 @@ use crate::bpf::{BpfError, HookState, Kernel};
 use crate::{cgroup, sys};
 
 const BUILD: &str = "cargo xtask build";
-const SUPPORT: &str =
-    "the findings above say what the kernel or this process lacks; docs/kernel-support.md has the table";
+const SUPPORT: &str = "the findings above say what the kernel or this process lacks";
 
 pub(super) fn findings(points: &Points) -> Vec<Finding> {
     let mut kernel = match Kernel::probe() {
         Ok(kernel) => kernel,
         Err(error @ BpfError::NotBuilt) => return vec![Finding::fail("hooks", error.to_string(), BUILD)],
-        Err(error) => return vec![Finding::fail("hooks", error.brief(), SUPPORT)],
+        Err(error) => {
+            let words = error.brief();
+            return vec![Finding::fail("hooks", words.trim_end_matches("; run `interceptor check`"), SUPPORT)];
+        }
     };
     let mut findings: Vec<Finding> = kernel.hooks().iter().map(|(name, state)| judge(name, state)).collect();
     findings.extend(points.all.iter().map(|point| attach_cgroup(&mut kernel, point)));

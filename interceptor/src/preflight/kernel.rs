@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::net::UdpSocket;
 
-use super::{Finding, State, release};
+use super::{Finding, release};
 use crate::sys;
 
 const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
@@ -16,7 +16,7 @@ pub(super) fn findings() -> Vec<Finding> {
     let release = release.as_ref().and_then(|name| name.release().to_str()).unwrap_or_default();
     let mut findings = release::judge(release);
     findings.push(judge_lockdown(fs::read_to_string(LOCKDOWN)));
-    findings.push(judge_jit(fs::read_to_string(JIT)));
+    findings.push(judge_jit(&fs::read_to_string(JIT)));
     findings.push(judge_btf(fs::metadata(BTF).is_ok()));
     findings.push(judge_cookie(own_cookie()));
     findings
@@ -46,9 +46,9 @@ fn judge_lockdown(text: io::Result<String>) -> Finding {
     }
 }
 
-fn judge_jit(value: io::Result<String>) -> Finding {
+fn judge_jit(value: &io::Result<String>) -> Finding {
     let name = "jit";
-    match value.as_deref().map(str::trim) {
+    match value.as_ref().map(|text| text.trim()) {
         Ok("1") => Finding::ok(name, "on"),
         Ok("2") => {
             Finding::warn(name, "on, and logging every program", "sysctl -w net.core.bpf_jit_enable=1 ends the logging")
@@ -81,19 +81,17 @@ fn judge_cookie(cookie: io::Result<u64>) -> Finding {
     let name = "netns-cookie";
     match cookie {
         Ok(cookie) => Finding::ok(name, format!("SO_NETNS_COOKIE works (this namespace: {cookie})")),
-        Err(error) => Finding {
-            state: State::Fail,
-            ..Finding::warn(
-                name,
-                format!("SO_NETNS_COOKIE: {error}"),
-                "workloads cannot be told apart: run Linux 5.14 or newer",
-            )
-        },
+        Err(error) => Finding::fail(
+            name,
+            format!("SO_NETNS_COOKIE: {error}"),
+            "workloads cannot be told apart: run Linux 5.14 or newer",
+        ),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::State;
     use super::*;
 
     fn missing(kind: io::ErrorKind) -> io::Result<String> {
@@ -115,13 +113,13 @@ mod tests {
 
     #[test]
     fn an_interpreted_hook_is_a_warning() {
-        let state = |text: &str| judge_jit(Ok(text.to_owned())).state;
+        let state = |text: &str| judge_jit(&Ok(text.to_owned())).state;
         assert_eq!(state("1\n"), State::Ok);
         assert_eq!(state("0\n"), State::Warn);
         assert_eq!(state("2\n"), State::Warn);
         assert_eq!(state("?"), State::Warn);
-        assert_eq!(judge_jit(missing(io::ErrorKind::NotFound)).state, State::Ok);
-        assert_eq!(judge_jit(missing(io::ErrorKind::PermissionDenied)).state, State::Warn);
+        assert_eq!(judge_jit(&missing(io::ErrorKind::NotFound)).state, State::Ok);
+        assert_eq!(judge_jit(&missing(io::ErrorKind::PermissionDenied)).state, State::Warn);
     }
 
     #[test]

@@ -41,7 +41,7 @@ const CAPABILITIES: [Capability; 5] = [
         bit: 38,
         or: Some(SYS_ADMIN),
         state: State::Fail,
-        purpose: "let the connect6 hook see IPV6_V6ONLY (bpf_probe_read_kernel)",
+        purpose: "get the hooks past the verifier: pointer arithmetic, bpf_probe_read_kernel",
     },
     Capability {
         name: "CAP_SYS_PTRACE",

@@ -66,7 +66,7 @@ impl fmt::Display for Release {
 pub(super) fn judge(text: &str) -> Vec<Finding> {
     let Some(release) = Release::parse(text) else {
         let detail = format!("{text:?} does not begin with a version");
-        return vec![Finding::warn("kernel", detail, "compare it with docs/kernel-support.md; the hooks below decide")];
+        return vec![Finding::warn("kernel", detail, "the hooks below decide; the oldest kernel that will do is 5.10")];
     };
     vec![floor(text, release), sock_map(release)]
 }
@@ -74,8 +74,9 @@ pub(super) fn judge(text: &str) -> Vec<Finding> {
 fn floor(text: &str, release: Release) -> Finding {
     let missing: Vec<_> = FLOORS.iter().filter(|(floor, ..)| release < *floor).collect();
     let Some(state) = missing.iter().map(|(_, state, _)| *state).max() else {
-        let note = if release < ALL { "every hook; 5.17 is the oldest without a work-around" } else { "every hook" };
-        return Finding::ok("kernel", format!("{text}: {note}"));
+        let note =
+            if release < ALL { "has every hook; 5.17 is the oldest without a work-around" } else { "has every hook" };
+        return Finding::ok("kernel", format!("{text} {note}"));
     };
     let why: Vec<&str> = missing.iter().map(|(_, _, why)| *why).collect();
     let detail = format!("{text}: {}", why.join("; "));
