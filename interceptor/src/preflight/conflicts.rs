@@ -102,6 +102,9 @@ fn harmless(levels: &[&Level]) -> Finding {
     programs.dedup();
     let (here, directory) =
         levels.first().map_or((false, ""), |level| (level.here, level.directory.to_str().unwrap_or("?")));
+    if levels.iter().all(|level| level.found.programs.iter().all(|program| program == level.found.hook)) {
+        return Finding::ok(NAME, format!("the hooks of an agent that runs, on {directory}"));
+    }
     let order = if here { "before" } else { "after" };
     Finding::ok(NAME, format!("{} on {directory}: run {order} ours, and both do", programs.join(", ")))
 }
@@ -156,6 +159,13 @@ mod tests {
         let findings = judge_all(&[level("/sys/fs/cgroup", "on_connect4", ALLOW_MULTI, false)]);
         assert_eq!(findings[0].state, State::Ok);
         assert_eq!(findings[0].detail, "cil_sock4_connect on /sys/fs/cgroup: run after ours, and both do");
+    }
+
+    #[test]
+    fn a_running_agent_is_told_from_other_tools() {
+        let mut own = level("/c/kubepods", "on_connect4", ALLOW_MULTI, true);
+        own.found.programs = vec!["on_connect4".to_owned()];
+        assert_eq!(judge_all(&[own])[0].detail, "the hooks of an agent that runs, on /c/kubepods");
     }
 
     #[test]

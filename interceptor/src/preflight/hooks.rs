@@ -34,7 +34,7 @@ pub(super) fn findings(points: &Points) -> Vec<Finding> {
 }
 
 fn judge(name: &str, state: &HookState) -> Finding {
-    let title = format!("hook {}", name.trim_start_matches("on_"));
+    let title = format!("hook-{}", name.trim_start_matches("on_"));
     match state {
         HookState::Loaded => Finding::ok(title, "loads"),
         HookState::Unavailable(why) => Finding {
@@ -76,7 +76,7 @@ impl Drop for ThrowAway {
 }
 
 fn attach_cgroup(kernel: &mut Kernel, point: &Path) -> Finding {
-    let name = "attach cgroup";
+    let name = "attach-cgroup";
     if !kernel.hooks().iter().any(|(name, state)| *name != names::SK_LOOKUP && *state == HookState::Loaded) {
         return Finding::fail(name, "not tried: no hook is loaded", SUPPORT);
     }
@@ -100,7 +100,7 @@ fn attach_cgroup(kernel: &mut Kernel, point: &Path) -> Finding {
 }
 
 fn attach_netns(kernel: &mut Kernel) -> Finding {
-    let name = "attach netns";
+    let name = "attach-netns";
     let netns = match fresh_netns() {
         Ok(netns) => netns,
         Err(error) => {
@@ -111,7 +111,7 @@ fn attach_netns(kernel: &mut Kernel) -> Finding {
     match kernel.attach_netns(&netns) {
         Ok(_link) => Finding::ok(name, "works, tried on a fresh network namespace"),
         Err(BpfError::Unavailable(_)) => {
-            Finding::warn(name, "not tried: hook sk_lookup is not loaded", without(names::SK_LOOKUP))
+            Finding::warn(name, "not tried: sk_lookup is not loaded", without(names::SK_LOOKUP))
         }
         Err(error) => Finding::fail(name, error.to_string(), "sk_lookup links need Linux 5.9 and CAP_NET_ADMIN"),
     }
@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn a_refused_connect_hook_is_a_failure_in_the_kernels_words() {
         let finding = judge(names::CONNECT6, &HookState::Unavailable("unknown func".to_owned()));
-        assert_eq!((finding.state, finding.name.as_str()), (State::Fail, "hook connect6"));
+        assert_eq!((finding.state, finding.name.as_str()), (State::Fail, "hook-connect6"));
         assert_eq!(finding.detail, "unknown func");
     }
 

@@ -11,7 +11,7 @@ use nix::unistd::{AccessFlags, access};
 use super::{Finding, Options};
 use crate::config::{Config, Parsed, WorkloadSpec};
 use crate::net::netns::Netns;
-use crate::source::file::FileSource;
+use crate::source::file::{FileError, FileSource};
 
 const PORT_RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 
@@ -35,10 +35,7 @@ pub(super) fn read(options: &Options) -> (Settings, Vec<Finding>) {
                 findings.push(judge_config(path, &parsed));
                 config = parsed.config;
             }
-            Err(error) => {
-                let hint = format!("interceptor config check {} shows every fault by itself", path.display());
-                findings.push(Finding::fail("config", error.to_string(), hint));
-            }
+            Err(error) => findings.push(refused(path, &error)),
         }
     }
     let named = config.capture.cgroup.iter().chain(config.topology.workloads.iter().filter_map(|w| w.cgroup.as_ref()));
@@ -50,6 +47,16 @@ pub(super) fn read(options: &Options) -> (Settings, Vec<Finding>) {
         workloads: config.topology.workloads,
     };
     (settings, findings)
+}
+
+fn refused(path: &Path, error: &FileError) -> Finding {
+    let name = "config";
+    let FileError::Invalid(errors) = error else {
+        return Finding::fail(name, error.to_string(), "name a file that is there and can be read");
+    };
+    let first = errors.diagnostics.first().map(ToString::to_string).unwrap_or_default();
+    let detail = format!("{} faults in {}, first {first}", errors.diagnostics.len(), path.display());
+    Finding::fail(name, detail, format!("`interceptor config check {}` shows them all", path.display()))
 }
 
 fn judge_config(path: &Path, parsed: &Parsed) -> Finding {
