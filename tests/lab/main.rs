@@ -1,6 +1,7 @@
 //! Tests of the laboratory itself, without an agent: the network, the applications, and that nothing is left behind.
 //!
 //! Run as root: `cargo test -p interceptor-tests --test lab`.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends at the first thing that fails")]
 
 mod apps;
 mod cleanup;

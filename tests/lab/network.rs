@@ -58,7 +58,7 @@ fn a_cluster_ip_reaches_all_its_endpoints_and_keeps_the_client() {
         assert_eq!(names, ["b", "c"], "random choice takes both in 40 calls");
     }
     // A pod behind a service can call it and reach itself.
-    lab.expose(&service.clone().endpoint(&a)).unwrap();
+    lab.expose(&service.endpoint(&a)).unwrap();
     assert_eq!(curl(&a, (V4, 80).into(), "/")["name"], "a");
     assert_eq!(curl(&a, (v6(), 80).into(), "/")["name"], "a");
     // The node and the outside use it too.

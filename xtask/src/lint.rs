@@ -4,6 +4,7 @@ use anyhow::Result;
 
 use crate::process::{say, shown};
 use crate::tally::Tally;
+use crate::test::TIERS;
 use crate::toolchain::Rustc;
 use crate::workspace::Workspace;
 
@@ -23,6 +24,12 @@ pub(crate) fn run(workspace: &Workspace, _args: &Args) -> Result<()> {
         let mut cargo = workspace.cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]);
         // Lints of the agent do not depend on what the object holds.
         shown("clippy", cargo.env("INTERCEPTOR_EBPF", "skip"))
+    });
+    tally.add("clippy-tiers", || {
+        // `--all-targets` leaves out what plain `cargo test` does not run.
+        let mut cargo = workspace.cargo(&["clippy", "--package", "interceptor-tests"]);
+        cargo.args(TIERS.iter().flat_map(|tier| ["--test", tier])).args(["--", "-D", "warnings"]);
+        shown("clippy for the privileged tiers", cargo.env("INTERCEPTOR_EBPF", "skip"))
     });
     if Rustc::current()?.builds_core() {
         tally.add("clippy-bpf", || clippy_bpf(workspace));
