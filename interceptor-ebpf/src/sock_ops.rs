@@ -36,12 +36,7 @@ pub(crate) fn on_sock_ops(ctx: SockOpsContext) -> u32 {
 
 #[inline(always)]
 fn key(ctx: &SockOpsContext, ops: Ops<'_>) -> FactsKey {
-    FactsKey {
-        netns: ctx::netns(ctx),
-        agent: ops.remote(),
-        port: NetPort::from_host(ops.local_port() as u16),
-        pad: 0,
-    }
+    FactsKey { netns: ctx::netns(ctx), agent: ops.remote(), port: NetPort::from_host(ops.local_port() as u16), pad: 0 }
 }
 
 #[inline(always)]

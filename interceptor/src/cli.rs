@@ -23,6 +23,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::Parser as _;
 
 pub use reference::reference_markdown;
@@ -68,17 +69,26 @@ pub fn main(args: impl IntoIterator<Item = OsString>, environment: &Environment)
     };
     let mut out = io::BufWriter::new(stdout.lock());
     let ended = dispatch(cli, environment, &mut Screen::new(&mut out, color));
-    let ended = ended.and_then(|ended| Ok(out.flush().map(|()| ended)?));
+    let ended = ended.and_then(|ended| out.flush().context("writing the output").map(|()| ended));
     match ended {
         Ok(Ended::Well) => ExitCode::SUCCESS,
         Ok(Ended::Badly) => ExitCode::FAILURE,
         // `interceptor flows | head`: the reader has what it wanted.
         Err(error) if is_closed(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            drop(writeln!(io::stderr(), "interceptor: {error:#}"));
+            drop(writeln!(io::stderr(), "interceptor: {}", told(&error)));
             ExitCode::FAILURE
         }
     }
+}
+
+/// An error with its causes, each once: some say their cause themselves, so that what to do about it can come last.
+fn told(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |text, cause| match text.as_str() {
+        "" => cause,
+        told if told.contains(&cause) => text,
+        told => format!("{told}: {cause}"),
+    })
 }
 
 fn is_closed(error: &anyhow::Error) -> bool {

@@ -32,7 +32,8 @@ impl Document {
     /// Links to files, without their anchors.
     pub(crate) fn links(&self) -> impl Iterator<Item = &str> {
         let ends = self.text.match_indices("](").filter_map(|(at, _)| self.text[at + 2..].split(')').next());
-        ends.map(|link| link.split('#').next().unwrap_or_default()).filter(|link| !link.is_empty() && !link.contains("://"))
+        ends.map(|link| link.split('#').next().unwrap_or_default())
+            .filter(|link| !link.is_empty() && !link.contains("://"))
     }
 
     pub(crate) fn target(&self, link: &str) -> PathBuf {

@@ -52,10 +52,7 @@ fn unit(workspace: &Workspace, args: &Args) -> Result<()> {
 }
 
 fn netns(workspace: &Workspace, args: &Args) -> Result<()> {
-    ensure!(
-        setup::is_root()?,
-        "the netns tier loads eBPF programs and makes network namespaces: run it as root"
-    );
+    ensure!(setup::is_root()?, "the netns tier loads eBPF programs and makes network namespaces: run it as root");
     setup::ready(workspace, Purpose::Test)?;
     build::agent(workspace, "release", &[])?;
     let agent = workspace.release("interceptor");

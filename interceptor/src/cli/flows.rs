@@ -97,7 +97,7 @@ impl Printer {
         }
         self.begin(screen)?;
         if let Ok(lost) = serde_json::from_str::<LostLine>(line) {
-            let text = format!("… {} records lost: they came faster than they were read", lost.count);
+            let text = format!("… records lost: {}; they came faster than they were read", lost.count);
             return screen.line(screen.paint(Style::Warn, &text).into_owned());
         }
         let flow: FlowLine = serde_json::from_str(line).map_err(ClientError::NotUnderstood)?;

@@ -76,6 +76,13 @@ fn wrong_calls_are_usage_errors() {
 }
 
 #[test]
+fn every_cause_of_an_error_is_told_once() {
+    let cause = || io::Error::other("no such thing");
+    assert_eq!(told(&anyhow::Error::new(cause()).context("reading x")), "reading x: no such thing");
+    assert_eq!(told(&anyhow::Error::new(cause()).context("x: no such thing; do y")), "x: no such thing; do y");
+}
+
+#[test]
 fn options_of_all_commands_may_stand_anywhere() {
     let cli = parse(&["flows", "-o", "json", "--admin-socket", "/x", "-f"]).unwrap();
     assert_eq!(cli.admin_socket.as_deref(), Some(Path::new("/x")));

@@ -150,7 +150,7 @@ fn flows_are_a_line_each() {
             "15:09:26.535 serviceA-azureuser out GET /a\\u{1b}[2J serviceB.default azureuser (caller, added) \
          serviceB.azureuser 200 redirected routed 2.34s",
             "15:09:26.535 serviceA-azureuser in GET / - - - 400 refused bad_request 1.2ms",
-            "… 12 records lost: they came faster than they were read",
+            "… records lost: 12; they came faster than they were read",
         ]
     );
     // Columns of the first rows stand under their titles, without knowing what comes.
