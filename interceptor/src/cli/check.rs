@@ -9,8 +9,12 @@ pub(super) fn check(args: &CheckArgs, mode: OutputMode, screen: &mut Screen<'_>)
     let options = Options { cgroup: args.cgroup.clone(), outbound_port: None, config: args.config.clone() };
     let findings = preflight::run(&options);
     print(&findings, mode, screen)?;
-    let failed = findings.iter().any(|finding| finding.state == State::Fail);
-    Ok(if failed { Ended::Badly } else { Ended::Well })
+    Ok(ended(&findings))
+}
+
+/// Warnings alone leave it well: the agent runs.
+pub(super) fn ended(findings: &[Finding]) -> Ended {
+    if findings.iter().any(|finding| finding.state == State::Fail) { Ended::Badly } else { Ended::Well }
 }
 
 pub(super) fn print(findings: &[Finding], mode: OutputMode, screen: &mut Screen<'_>) -> anyhow::Result<()> {
@@ -19,18 +23,14 @@ pub(super) fn print(findings: &[Finding], mode: OutputMode, screen: &mut Screen<
     }
     let width = findings.iter().map(|finding| finding.name.chars().count()).max().unwrap_or(0);
     for finding in findings {
-        let style = match finding.state {
-            State::Ok => Style::Good,
-            State::Warn => Style::Warn,
-            State::Fail => Style::Bad,
+        let (word, style) = match finding.state {
+            State::Ok => ("ok  ", Style::Good),
+            State::Warn => ("warn", Style::Warn),
+            // In capitals: among two dozen lines it must be seen without colours, too.
+            State::Fail => ("FAIL", Style::Bad),
         };
-        let state = format!("{:4}", finding.state);
-        screen.line(format_args!(
-            "{}  {:width$}  {}",
-            screen.paint(style, &state),
-            finding.name,
-            clean(&finding.detail)
-        ))?;
+        let (name, detail) = (clean(&finding.name), clean(&finding.detail));
+        screen.line(format_args!("{}  {name:width$}  {detail}", screen.paint(style, word)))?;
         if let Some(hint) = &finding.hint {
             let indent = width + 8;
             screen.line(format_args!("{:indent$}{}", "", screen.paint(Style::Dim, &format!("→ {}", clean(hint)))))?;

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 
 use super::release::{Release, WITHOUT_MEMLOCK};
 use super::{Finding, State};
@@ -19,6 +19,8 @@ struct Capability {
 }
 
 const SYS_ADMIN: u32 = 21;
+/// Lets a process raise its own limits; on its own it is not needed.
+const SYS_RESOURCE: u32 = 24;
 
 const CAPABILITIES: [Capability; 5] = [
     Capability { name: "CAP_BPF", bit: 39, or: Some(SYS_ADMIN), state: State::Fail, purpose: "load programs and maps" },
@@ -66,12 +68,14 @@ pub(super) fn findings() -> Vec<Finding> {
     let uid_map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     let release = nix::sys::utsname::uname().ok();
     let release = release.as_ref().and_then(|name| Release::parse(name.release().to_str()?));
-    let memlock = getrlimit(Resource::RLIMIT_MEMLOCK).map_or(0, |(soft, _)| soft);
+    let mask = effective(&status);
+    let (memlock, most) = getrlimit(Resource::RLIMIT_MEMLOCK).unwrap_or_default();
+    let raisable = most == RLIM_INFINITY || mask.is_some_and(|mask| mask >> SYS_RESOURCE & 1 == 1);
     let files = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(_, hard)| hard);
     vec![
-        judge_capabilities(effective(&status), nix::unistd::geteuid().as_raw()),
+        judge_capabilities(mask, nix::unistd::geteuid().as_raw()),
         judge_user_namespace(&uid_map),
-        judge_memlock(release, memlock),
+        judge_memlock(release, memlock, raisable),
         judge_files(files),
     ]
 }
@@ -114,15 +118,17 @@ fn judge_user_namespace(uid_map: &str) -> Finding {
     }
 }
 
-fn judge_memlock(release: Option<Release>, limit: u64) -> Finding {
+/// aya raises the limit when the kernel refuses a map, where it may.
+fn judge_memlock(release: Option<Release>, limit: u64, raisable: bool) -> Finding {
     let name = "memlock";
     match release {
         Some(release) if release >= WITHOUT_MEMLOCK => Finding::ok(name, "maps are not charged to it from 5.11 on"),
         _ if limit >= MAPS_BYTES => Finding::ok(name, "RLIMIT_MEMLOCK is wide enough for the maps"),
+        _ if raisable => Finding::ok(name, "RLIMIT_MEMLOCK is low, and is raised when the maps are made"),
         _ => Finding::warn(
             name,
             format!("RLIMIT_MEMLOCK is {limit} bytes, and before 5.11 maps are charged to it"),
-            "raise it: ulimit -l unlimited, or LimitMEMLOCK=infinity for the container runtime",
+            "raise it: ulimit -l unlimited, LimitMEMLOCK=infinity for the container runtime, or CAP_SYS_RESOURCE",
         ),
     }
 }
@@ -182,10 +188,12 @@ mod tests {
     #[test]
     fn memlock_matters_to_old_kernels_only() {
         let release = |text| Release::parse(text);
-        assert_eq!(judge_memlock(release("5.10.1"), 65_536).state, State::Warn);
-        assert_eq!(judge_memlock(release("5.10.1"), u64::MAX).state, State::Ok);
-        assert_eq!(judge_memlock(release("5.11.0"), 0).state, State::Ok);
-        assert_eq!(judge_memlock(None, 0).state, State::Warn);
+        let state = |text, limit, raisable| judge_memlock(release(text), limit, raisable).state;
+        assert_eq!(state("5.10.1", 65_536, false), State::Warn);
+        assert_eq!(state("5.10.1", 65_536, true), State::Ok);
+        assert_eq!(state("5.10.1", u64::MAX, false), State::Ok);
+        assert_eq!(state("5.11.0", 0, false), State::Ok);
+        assert_eq!(state("unknown", 0, false), State::Warn);
     }
 
     #[test]

@@ -295,14 +295,27 @@ fn a_preflight_reads_line_by_line() {
     };
     let findings = [
         finding("kernel", State::Ok, "6.18.5", None),
-        finding("hook sk_lookup", State::Fail, "refused", Some("run as root")),
+        finding("sock-map", State::Warn, "may stall", Some("nothing to do")),
+        finding("hook-sk_lookup", State::Fail, "refused", Some("run as root")),
     ];
+    assert_eq!(check::ended(&findings), Ended::Badly);
+    assert_eq!(check::ended(&findings[..2]), Ended::Well);
+    assert_prints(
+        r#"
+{"name":"kernel","state":"ok","detail":"6.18.5","hint":null}
+{"name":"sock-map","state":"warn","detail":"may stall","hint":"nothing to do"}
+{"name":"hook-sk_lookup","state":"fail","detail":"refused","hint":"run as root"}
+"#,
+        |screen| check::print(&findings, OutputMode::Json, screen),
+    );
     assert_prints(
         "
 ok    kernel          6.18.5
-fail  hook sk_lookup  refused
+warn  sock-map        may stall
+                      → nothing to do
+FAIL  hook-sk_lookup  refused
                       → run as root
-this machine cannot run the agent as it is; failures: 1, warnings: 0
+this machine cannot run the agent as it is; failures: 1, warnings: 1
 ",
         |screen| check::print(&findings, OutputMode::Table, screen),
     );
