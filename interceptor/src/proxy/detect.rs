@@ -67,12 +67,10 @@ pub(super) async fn detect(connection: &mut Connection, mut client: Side) -> (De
         };
         match dialled {
             Some(Ok(dialled)) => upstream = Some(dialled),
-            Some(Err(error)) => {
-                match timeout(GRACE, wait(connection, &mut client, None)).await {
-                    Ok(First::Class(Class::Http1)) => first = Some(First::Class(Class::Http1)),
-                    _ => return (Detected::Unreachable(error), client, None),
-                }
-            }
+            Some(Err(error)) => match timeout(GRACE, wait(connection, &mut client, None)).await {
+                Ok(First::Class(Class::Http1)) => first = Some(First::Class(Class::Http1)),
+                _ => return (Detected::Unreachable(error), client, None),
+            },
             None => {}
         }
     }

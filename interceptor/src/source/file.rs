@@ -24,15 +24,15 @@ type Identity = (u64, u64, i64, i64, u64);
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// It cannot be read.
-    #[error("reading the configuration file {}: {error}", .path.display())]
+    #[error("reading the configuration file {}: {source}", .path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// Why; part of the text, so it is no source that would be printed again.
-        error: io::Error,
+        /// Why.
+        source: io::Error,
     },
     /// It is no valid configuration.
-    #[error(transparent)]
+    #[error("{0}")]
     Invalid(#[from] ConfigErrors),
 }
 
@@ -54,7 +54,7 @@ impl FileSource {
     pub fn read(&mut self) -> Result<Parsed, FileError> {
         // Taken before reading: a change in between is seen at the next look.
         self.seen = self.identity();
-        let bytes = fs::read(&self.path).map_err(|error| FileError::Read { path: self.path.clone(), error })?;
+        let bytes = fs::read(&self.path).map_err(|source| FileError::Read { path: self.path.clone(), source })?;
         Ok(Config::parse_bytes(&bytes, &self.path.display().to_string())?)
     }
 
