@@ -2,9 +2,10 @@
 //!
 //! `cargo xtask test` runs it. Every test lays out its own node and shares nothing with another one; a rule of the
 //! mission (R1 to R11) is named by the tests that prove it and its opposite.
-<<<<<<< HEAD
 
 // `cfg(test)` is always true here; it tells clippy that helpers, too, may unwrap and panic.
+#[cfg(test)]
+mod bad_input;
 #[cfg(test)]
 mod families;
 #[cfg(test)]
@@ -17,5 +18,3 @@ mod rules;
 mod stage;
 #[cfg(test)]
 mod worked_example;
-=======
->>>>>>> main
