@@ -77,19 +77,18 @@ pub async fn serve(
             };
             match upstream {
                 Ok(upstream) => opaque::relay(&mut connection, client, upstream).await,
-                Err(error) => refuse(&mut connection, &client, &error),
+                Err(error) => refuse(&mut connection, client, &error).await,
             }
         }
-        Detected::Unreachable(error) => refuse(&mut connection, &client, &error),
-        Detected::Ended => connection.record.ended("nothing_sent"),
+        Detected::Unreachable(error) => refuse(&mut connection, client, &error).await,
         Detected::Broken(error) => connection.record.failed_client(&error),
     }
 }
 
 /// An opaque connection whose destination cannot be reached ends as a refused one would, only later: with RST, at once.
-fn refuse(connection: &mut Connection, client: &Side, error: &ConnectError) {
+async fn refuse(connection: &mut Connection, client: Side, error: &ConnectError) {
     connection.record.unreachable(error);
-    client.reset_on_close();
+    client.reset().await;
 }
 
 impl Connection {

@@ -96,8 +96,11 @@ impl Controller {
             tracing::info!(workload = %name, "its network namespace is gone");
             self.detach(name);
         }
-        if !gone.is_empty() || self.workloads.len() < snapshot.workloads().count() || self.cgroups.is_empty() {
-            self.apply(snapshot);
+        let attached = self.attach_workloads(snapshot);
+        let had_cgroups = !self.cgroups.is_empty();
+        self.apply_cgroups(snapshot);
+        if !gone.is_empty() || attached || had_cgroups == self.cgroups.is_empty() {
+            self.apply_addresses(snapshot);
         }
     }
 
@@ -206,13 +209,16 @@ impl Controller {
         self.parts.status.set_workload(name, WorkloadState::Failed, "its network namespace is gone");
     }
 
-    fn attach_workloads(&mut self, snapshot: &Snapshot) {
+    /// True when there is one more than before.
+    fn attach_workloads(&mut self, snapshot: &Snapshot) -> bool {
+        let before = self.workloads.len();
         for workload in snapshot.workloads() {
             if !self.workloads.contains_key(&workload.name) {
                 self.attach(workload);
             }
         }
         self.parts.metrics.set_workloads(self.parts.status.workload_counts());
+        self.workloads.len() > before
     }
 
     fn attach(&mut self, workload: &Workload) {

@@ -6,11 +6,17 @@ use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep};
 
 use super::buffer::{Buffer, BufferPool};
+
+/// How long a peer may take to receive what was written before it is reset: a reset throws away what is still unsent.
+const RESET_PATIENCE: Duration = Duration::from_secs(2);
+const RESET_LOOK: Duration = Duration::from_millis(2);
 
 /// A TCP stream with its read buffer.
 #[derive(Debug)]
@@ -82,8 +88,13 @@ impl Side {
         .ok();
     }
 
-    /// Makes the close that follows an abort (RST), so that the peer sees a broken connection, not an orderly end.
-    pub fn reset_on_close(&self) {
+    /// Closes with RST, so that the peer sees a broken connection, not an orderly end. What was written before is
+    /// delivered first, as far as the peer takes it in time.
+    pub async fn reset(self) {
+        let begin = Instant::now();
+        while begin.elapsed() < RESET_PATIENCE && crate::sys::unsent_bytes(&self.stream).is_ok_and(|count| count > 0) {
+            sleep(RESET_LOOK).await;
+        }
         // Fails only on a socket that is closed already.
         self.stream.set_zero_linger().ok();
     }

@@ -31,8 +31,6 @@ pub(super) enum Detected {
     Opaque,
     /// The original destination cannot be reached and the client does not speak HTTP.
     Unreachable(ConnectError),
-    /// The client ended before it said anything.
-    Ended,
     /// The client's connection broke.
     Broken(io::Error),
 }
@@ -82,11 +80,11 @@ pub(super) async fn detect(connection: &mut Connection, mut client: Side) -> (De
         Some(first) => first,
         None => until_deadline(connection, &mut client, upstream.as_mut()).await,
     };
-    let detected = conclude(connection, &client, first);
+    let detected = conclude(connection, first);
     (detected, client, upstream)
 }
 
-fn conclude(connection: &mut Connection, client: &Side, first: First) -> Detected {
+fn conclude(connection: &mut Connection, first: First) -> Detected {
     let (protocol, from) = match first {
         First::Class(Class::Http1) => (Protocol::Http1, ProtocolFrom::ClientBytes),
         First::Class(Class::Http2) => (Protocol::Http2, ProtocolFrom::ClientBytes),
@@ -94,9 +92,8 @@ fn conclude(connection: &mut Connection, client: &Side, first: First) -> Detecte
         First::Class(Class::Opaque) => (Protocol::Opaque, ProtocolFrom::ClientBytes),
         First::Class(Class::Unknown) => (Protocol::Opaque, ProtocolFrom::Deadline),
         First::Server => (Protocol::Opaque, ProtocolFrom::ServerFirst),
-        First::Ended if client.buffer.is_empty() => return Detected::Ended,
-        // Bytes that stayed ambiguous until the client's end: they are passed on as they are.
-        First::Ended => (Protocol::Opaque, ProtocolFrom::ClientBytes),
+        // It may have ended only its own direction, and wait for a server that speaks first.
+        First::Ended => (Protocol::Opaque, ProtocolFrom::Nothing),
         First::Broken(error) => return Detected::Broken(error),
     };
     connection.record.protocol(protocol, from);

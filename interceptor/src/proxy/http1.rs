@@ -23,7 +23,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use self::exchange::{End, Exchange, RequestFacts};
-use self::head::{HeadError, RequestHead};
+use self::head::RequestHead;
 use self::message::Message;
 use self::request::RequestInFlight;
 use self::upstreams::Upstreams;
@@ -62,7 +62,7 @@ pub async fn serve(connection: &mut Connection, mut client: Side, dialled: Optio
         match handle(connection, &mut client, &mut upstreams, head).await {
             Outcome::Next => {}
             Outcome::Close => return close(connection, client, "connection_close").await,
-            Outcome::Abort => return client.reset_on_close(),
+            Outcome::Abort => return client.reset().await,
             Outcome::Refuse(request, answer) => return refuse(connection, client, Some(*request), answer).await,
             Outcome::Switched(upstream) => return opaque::relay(connection, client, *upstream).await,
         }
@@ -92,9 +92,10 @@ async fn handle(
     if let Some(line) = request.injected_line(connection) {
         message.add_line(head.insert_at, line);
     }
+    let key = request.key();
     let mut may_reuse = true;
     loop {
-        let taken = if may_reuse { upstreams.take(request.key()) } else { None };
+        let taken = if may_reuse { upstreams.take(key) } else { None };
         let reused = taken.is_some();
         let mut upstream = match taken {
             Some(upstream) => upstream,
@@ -116,7 +117,9 @@ async fn handle(
             end
         })
         .await;
-        connection.record.add_request(exchange.received(), exchange.sent());
+        if !matches!(end, End::Stale) {
+            connection.record.add_request(exchange.received(), exchange.sent());
+        }
         match end {
             End::Stale => {
                 message = exchange.into_request();
@@ -125,9 +128,9 @@ async fn handle(
             }
             End::Done { reusable } => {
                 request.finish(connection, &exchange);
-                let reusable = reusable && !client.ended | !client.buffer.is_empty();
-                if reusable && exchange.request_is_done() && upstream.side.buffer.is_empty() {
-                    upstreams.put(request.key(), upstream);
+                let more_can_come = !client.ended || !client.buffer.is_empty();
+                if reusable && more_can_come && upstream.side.buffer.is_empty() {
+                    upstreams.put(key, upstream);
                     return Outcome::Next;
                 }
                 return Outcome::Close;
@@ -153,9 +156,6 @@ async fn handle(
 /// Waits for a request's head; meanwhile watches the idle upstreams.
 async fn next_request(connection: &Connection, client: &mut Side, upstreams: &mut Upstreams) -> Next {
     let settings = &connection.context.settings;
-    let routing = connection.context.snapshot.load();
-    let names = &routing.routing.route_headers;
-    let limit = settings.max_head_bytes;
     if client.buffer.is_empty() {
         let idle = poll_fn(|cx| poll_idle(cx, client, upstreams)).await;
         if let Some(next) = idle {
@@ -163,25 +163,26 @@ async fn next_request(connection: &Connection, client: &mut Side, upstreams: &mu
         }
     }
     // Most heads come in one piece; only for the others a clock is set.
-    match read_head(client, names, limit) {
-        Ok(Some(head)) => return Next::Request(head),
-        Err(error) => return refused(error),
-        Ok(None) => {}
+    if let Some(next) = read_head(connection, client) {
+        return next;
     }
-    let rest = poll_fn(|cx| poll_head(cx, client, names, limit));
+    let rest = poll_fn(|cx| poll_head(cx, connection, client));
     match timeout(settings.head_timeout, rest).await {
         Ok(next) => next,
         Err(_) => Next::Refused(Answer::slow_head()),
     }
 }
 
-fn refused(error: HeadError) -> Next {
-    Next::Refused(Answer::bad_request(error))
-}
-
-fn read_head(client: &Side, names: &[String], limit: usize) -> Result<Option<RequestHead>, HeadError> {
+/// The head at the front of the buffer; `None` while it is incomplete.
+fn read_head(connection: &Connection, client: &Side) -> Option<Next> {
+    let snapshot = connection.context.snapshot.load();
     let data = client.buffer.data();
-    head::request(data.get(..limit).unwrap_or(data), names)
+    let data = data.get(..connection.context.settings.max_head_bytes).unwrap_or(data);
+    match head::request(data, &snapshot.routing.route_headers) {
+        Ok(None) => None,
+        Ok(Some(head)) => Some(Next::Request(head)),
+        Err(error) => Some(Next::Refused(Answer::bad_request(error))),
+    }
 }
 
 /// Ready with `None` when bytes of a request have come.
@@ -195,7 +196,8 @@ fn poll_idle(cx: &mut TaskContext<'_>, client: &mut Side, upstreams: &mut Upstre
     if upstreams.poll_closed(cx) { Poll::Ready(Some(Next::ServerClosed)) } else { Poll::Pending }
 }
 
-fn poll_head(cx: &mut TaskContext<'_>, client: &mut Side, names: &[String], limit: usize) -> Poll<Next> {
+fn poll_head(cx: &mut TaskContext<'_>, connection: &Connection, client: &mut Side) -> Poll<Next> {
+    let limit = connection.context.settings.max_head_bytes;
     loop {
         if client.buffer.len() >= limit {
             return Poll::Ready(Next::Refused(Answer::large_head(limit)));
@@ -209,10 +211,8 @@ fn poll_head(cx: &mut TaskContext<'_>, client: &mut Side, names: &[String], limi
             Poll::Ready(Err(error)) => return Poll::Ready(Next::Broken(error)),
             Poll::Ready(Ok(_)) => {}
         }
-        match read_head(client, names, limit) {
-            Ok(Some(head)) => return Poll::Ready(Next::Request(head)),
-            Err(error) => return Poll::Ready(refused(error)),
-            Ok(None) => {}
+        if let Some(next) = read_head(connection, client) {
+            return Poll::Ready(next);
         }
     }
 }

@@ -39,48 +39,52 @@ enum Broken {
 pub(super) async fn relay(connection: &mut Connection, mut client: Side, upstream: Upstream) {
     connection.record.target(connection.original_kind(), &upstream);
     let copy_only = connection.context.settings.splice == Splice::Copy;
-    let mut upstream = upstream;
-    let server = &mut upstream.side;
+    let Upstream { side: mut server, .. } = upstream;
     let mut up = Direction { copy_only, ..Direction::default() };
     let mut down = Direction { copy_only, ..Direction::default() };
-    let end = poll_fn(|cx| {
-        let up_end = up.poll(cx, &mut client, server).map_err(|broken| broken.at(ErrorSide::Downstream));
-        if let Poll::Ready(Err(end)) = up_end {
-            return Poll::Ready(Err(end));
+    let mut broken = None;
+    poll_fn(|cx| {
+        let ends = [
+            (up.poll(cx, &mut client, &mut server), ErrorSide::Downstream, ErrorSide::Upstream),
+            (down.poll(cx, &mut server, &mut client), ErrorSide::Upstream, ErrorSide::Downstream),
+        ];
+        let mut over = true;
+        for (end, from, to) in ends {
+            match end {
+                Poll::Pending => over = false,
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(Broken::Reading(error))) => {
+                    broken.get_or_insert((from, error));
+                    return Poll::Ready(());
+                }
+                // A server may answer and close without reading on: what it said is still passed on.
+                Poll::Ready(Err(Broken::Writing(error))) => _ = broken.get_or_insert((to, error)),
+            }
         }
-        let down_end = down.poll(cx, server, &mut client).map_err(|broken| broken.at(ErrorSide::Upstream));
-        if let Poll::Ready(Err(end)) = down_end {
-            return Poll::Ready(Err(end));
-        }
-        if up_end.is_ready() && down_end.is_ready() { Poll::Ready(Ok(())) } else { Poll::Pending }
+        if over { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;
     connection.record.add_bytes(up.moved, down.moved);
-    match end {
-        Ok(()) => connection.record.ended("end_of_stream"),
-        Err((side, error)) => {
-            // Whoever is still there learns that the other broke, not that it ended.
-            client.reset_on_close();
-            server.reset_on_close();
+    match broken {
+        None => connection.record.ended("end_of_stream"),
+        Some((side, error)) => {
             connection.record.failed(io_reason(side, &error), &format!("relaying: {error}"));
-        }
-    }
-}
-
-impl Broken {
-    /// On which side it happened; `from` is where the direction begins.
-    fn at(self, from: ErrorSide) -> (ErrorSide, io::Error) {
-        let to = if from == ErrorSide::Downstream { ErrorSide::Upstream } else { ErrorSide::Downstream };
-        match self {
-            Self::Reading(error) => (from, error),
-            Self::Writing(error) => (to, error),
+            // Whoever is still there learns that the other broke, not that it ended.
+            tokio::join!(client.reset(), server.reset());
         }
     }
 }
 
 impl Direction {
-    /// Moves what can be moved; ready when the direction has ended and its end was passed on.
+    /// Moves what can be moved; ready when the direction has ended, in order or broken. Broken is told once.
     fn poll(&mut self, cx: &mut Context<'_>, from: &mut Side, to: &mut Side) -> Poll<Result<(), Broken>> {
+        let moved = ready!(self.poll_move(cx, from, to));
+        self.ended = true;
+        self.pipe = None;
+        Poll::Ready(moved)
+    }
+
+    fn poll_move(&mut self, cx: &mut Context<'_>, from: &mut Side, to: &mut Side) -> Poll<Result<(), Broken>> {
         while !self.ended {
             if self.pipe.is_some() {
                 ready!(self.poll_splice(cx, from, to))?;
@@ -123,7 +127,6 @@ impl Direction {
 
     fn end(&mut self, to: &mut Side) {
         self.ended = true;
-        self.pipe = None;
         to.shutdown();
     }
 }

@@ -52,7 +52,6 @@ pub struct Exchange {
     request: Message,
     request_failed: bool,
     reused: bool,
-    idempotent: bool,
     response: Response,
     status: Option<u16>,
     keep_alive: bool,
@@ -92,7 +91,6 @@ impl Exchange {
             request,
             request_failed: false,
             reused: facts.reused,
-            idempotent: facts.idempotent,
             response: Response::Head,
             status: None,
             keep_alive: facts.keep_alive,
@@ -124,11 +122,6 @@ impl Exchange {
     pub fn into_request(mut self) -> Message {
         self.request.rewind();
         self.request
-    }
-
-    /// Whether the request was passed on whole.
-    pub fn request_is_done(&self) -> bool {
-        self.request.is_done()
     }
 
     /// Drives both directions.
@@ -217,7 +210,7 @@ impl Exchange {
                 Poll::Ready(Ok(_)) => continue,
             };
             let untouched = upstream.buffer.is_empty() && self.sent == 0;
-            if untouched && self.reused && self.idempotent && self.request.is_buffered() {
+            if untouched && self.request.is_held() {
                 return Poll::Ready(Err(End::Stale));
             }
             return Poll::Ready(Err(End::Failed(Failure::NoResponse(error))));

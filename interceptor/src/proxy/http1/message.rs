@@ -73,6 +73,11 @@ impl Message {
         self.hold = true;
     }
 
+    /// Whether all of it is still there to be written again.
+    pub fn is_held(&self) -> bool {
+        self.hold
+    }
+
     /// Lets go of what [`Message::hold`] kept.
     pub fn release(&mut self, from: &mut Side) {
         if self.hold {

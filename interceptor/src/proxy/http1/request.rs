@@ -100,12 +100,12 @@ impl RequestInFlight {
     }
 
     /// Publishes the record of a request that was answered.
-    pub(super) fn finish(&mut self, connection: &Connection, exchange: &Exchange) {
+    pub(super) fn finish(self, connection: &Connection, exchange: &Exchange) {
         self.publish(connection, exchange.received(), exchange.sent());
     }
 
     /// Publishes the record of a request that failed after the client had got a part of the response, or had gone.
-    pub(super) fn fail(&mut self, connection: &mut Connection, exchange: &Exchange, failure: &Failure) {
+    pub(super) fn fail(mut self, connection: &mut Connection, exchange: &Exchange, failure: &Failure) {
         let (side, reason) = match failure {
             Failure::Client(MoveError::Read(error) | MoveError::Write(error)) => {
                 (ErrorSide::Downstream, io_reason(ErrorSide::Downstream, error))
@@ -143,12 +143,12 @@ impl RequestInFlight {
         request.publish(connection, 0, sent);
     }
 
-    fn publish(&mut self, connection: &Connection, received: u64, sent: u64) {
+    fn publish(mut self, connection: &Connection, received: u64, sent: u64) {
         self.record.target = Some(self.target(connection));
         self.record.bytes_in = received;
         self.record.bytes_out = sent;
         self.record.duration = self.begin.elapsed();
-        let record = Record::Request(self.record.clone());
+        let record = Record::Request(self.record);
         connection.context.publish(record);
     }
 
