@@ -3,3 +3,7 @@
 //! `cargo xtask test` runs it. Every test lays out its own node and shares nothing with another one; a rule of the
 //! mission (R1 to R11) is named by the tests that prove it and its opposite.
 
+mod bodies;
+mod http1;
+mod opaque;
+mod wire;

@@ -4,6 +4,7 @@
 //! the interceptor except that [`http`] copies the route header, which is what the project asks of applications.
 
 pub mod http;
+pub mod load;
 pub mod streams;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
