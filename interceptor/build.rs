@@ -53,10 +53,7 @@ fn run() -> Result<()> {
             fs::copy(built, object)?;
         }
         Err(missing) if mode == "require" => {
-            return Err(format!(
-                "cannot build the eBPF programs: {missing}\n`cargo xtask setup` installs it"
-            )
-            .into());
+            return Err(format!("cannot build the eBPF programs: {missing}\n`cargo xtask setup` installs it").into());
         }
         Err(missing) => {
             println!("cargo:warning=built without eBPF: {missing}; `cargo xtask build` mends it");
@@ -130,9 +127,7 @@ impl Tools {
         if !output.status.success() {
             let log = String::from_utf8_lossy(&output.stderr);
             let (rustc, linker) = (self.rustc.display(), self.linker.display());
-            return Err(
-                format!("{log}\n{NAME} does not build (rustc: {rustc}, linker: {linker})").into()
-            );
+            return Err(format!("{log}\n{NAME} does not build (rustc: {rustc}, linker: {linker})").into());
         }
         Ok(target_dir.join(TARGET).join(PROFILE).join(NAME))
     }
@@ -161,8 +156,7 @@ fn find_linker(bin: &Path) -> Option<PathBuf> {
 /// is new enough. Sources and compiler must be of one release, so they come as a pair.
 fn find_rustc(bin: &Path) -> Result<Option<PathBuf>> {
     let wanted = minor(&var("CARGO_PKG_RUST_VERSION")?);
-    let candidates =
-        [PathBuf::from(var("RUSTC")?), PathBuf::from("/usr/bin/rustc"), bin.join("rustc")];
+    let candidates = [PathBuf::from(var("RUSTC")?), PathBuf::from("/usr/bin/rustc"), bin.join("rustc")];
     Ok(candidates.into_iter().find(|rustc| {
         let Some(sysroot) = answer(rustc, &["--print", "sysroot"]) else { return false };
         let rustlib = Path::new(&sysroot).join("lib/rustlib");
@@ -172,8 +166,7 @@ fn find_rustc(bin: &Path) -> Result<Option<PathBuf>> {
             watch_path(&components);
         }
         let release = answer(rustc, &["--version"]).unwrap_or_default();
-        rustlib.join("src/rust/library/core").is_dir()
-            && minor(release.trim_start_matches("rustc ")) >= wanted
+        rustlib.join("src/rust/library/core").is_dir() && minor(release.trim_start_matches("rustc ")) >= wanted
     }))
 }
 
@@ -183,8 +176,7 @@ fn minor(version: &str) -> Option<u32> {
 }
 
 fn answer(program: &Path, args: &[&str]) -> Option<String> {
-    let output =
-        Command::new(program).args(args).output().ok().filter(|output| output.status.success())?;
+    let output = Command::new(program).args(args).output().ok().filter(|output| output.status.success())?;
     Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
 }
 

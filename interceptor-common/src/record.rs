@@ -48,7 +48,6 @@ pub struct Control {
     pub pad: [u16; 3],
 }
 
-
 /// Names the application's socket of an intercepted flow.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -43,7 +43,8 @@ impl ConnectView for View<'_> {
     }
     #[inline(always)]
     fn is_agent(&self) -> bool {
-        maps::control().is_some_and(|control| control.agent_cgroup != 0 && control.agent_cgroup == ctx::current_cgroup())
+        maps::control()
+            .is_some_and(|control| control.agent_cgroup != 0 && control.agent_cgroup == ctx::current_cgroup())
     }
     #[inline(always)]
     fn agent_alive(&self) -> bool {

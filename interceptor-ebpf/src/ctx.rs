@@ -145,7 +145,7 @@ impl Sock {
         // SAFETY: as for `bound_device`.
         let (ip, port) =
             unsafe { (read_volatile(addr_of!((*self.0).dst_ip4)), read_volatile(addr_of!((*self.0).dst_port))) };
-        Endpoint::new(Address::from_be32(ip), NetPort(port as u16))
+        Endpoint::new(Address::from_be32(ip), NetPort(port))
     }
 
     /// Whether this is an `IPV6_V6ONLY` socket. No helper and no field of `bpf_sock` tells.

@@ -3,7 +3,11 @@
 //! `interceptor/build.rs` compiles this for the BPF target and the agent embeds the object. A hook reads its context
 //! (only in `ctx`), asks the maps (only in `maps`), lets the policy decide, counts, and acts; no rule is written here.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
-#![cfg_attr(not(target_arch = "bpf"), expect(missing_docs, reason = "nothing is here on the host"))]
+#![cfg_attr(
+    target_arch = "bpf",
+    expect(clippy::needless_pass_by_value, reason = "aya's macros hand the context over by value"),
+    expect(clippy::cast_possible_truncation, reason = "contexts hold ports of 16 bits in words of 32")
+)]
 
 #[cfg(target_arch = "bpf")]
 mod connect;

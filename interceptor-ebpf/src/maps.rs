@@ -123,5 +123,5 @@ pub(crate) fn facts(key: &FactsKey) -> Option<*mut Facts> {
 #[inline(always)]
 pub(crate) fn begin_facts(key: &FactsKey, facts: &Facts) {
     // A full map gives up its oldest entry; any other failure only leaves the record without kernel facts.
-    let _ = FACTS.insert(key, facts, 0);
+    FACTS.insert(key, facts, 0).ok();
 }

@@ -18,10 +18,10 @@ const PROCEED: i32 = 1;
 #[cgroup_sock_addr(getpeername4)]
 pub(crate) fn on_getpeername4(ctx: SockAddrContext) -> i32 {
     let addr = SockAddr::new(&ctx);
-    if let Some(peer) = real_peer(&ctx, &addr.v4()) {
-        if peer.address.is_v4() {
-            addr.set_v4(peer);
-        }
+    if let Some(peer) = real_peer(&ctx, &addr.v4())
+        && peer.address.is_v4()
+    {
+        addr.set_v4(peer);
     }
     PROCEED
 }
@@ -48,10 +48,10 @@ fn real_peer(ctx: &SockAddrContext, seen: &Endpoint) -> Option<&'static Endpoint
 #[cgroup_sock_addr(getsockname4)]
 pub(crate) fn on_getsockname4(ctx: SockAddrContext) -> i32 {
     let addr = SockAddr::new(&ctx);
-    if let Some(own) = real_source(&ctx, addr) {
-        if own.is_v4() {
-            addr.set_v4(&Endpoint::new(own, addr.v4().port));
-        }
+    if let Some(own) = real_source(&ctx, addr)
+        && own.is_v4()
+    {
+        addr.set_v4(&Endpoint::new(own, addr.v4().port));
     }
     PROCEED
 }

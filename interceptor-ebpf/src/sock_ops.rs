@@ -36,12 +36,7 @@ pub(crate) fn on_sock_ops(ctx: SockOpsContext) -> u32 {
 
 #[inline(always)]
 fn key(ctx: &SockOpsContext, ops: Ops<'_>) -> FactsKey {
-    FactsKey {
-        netns: ctx::netns(ctx),
-        agent: ops.remote(),
-        port: NetPort::from_host(ops.local_port() as u16),
-        pad: 0,
-    }
+    FactsKey { netns: ctx::netns(ctx), agent: ops.remote(), port: NetPort::from_host(ops.local_port() as u16), pad: 0 }
 }
 
 #[inline(always)]
@@ -56,7 +51,7 @@ fn established(ctx: &SockOpsContext, ops: Ops<'_>) {
     let facts = Facts { established_ns: unsafe { bpf_ktime_get_ns() }, ..Facts::default() };
     maps::begin_facts(&key, &facts);
     // Without the flag no change of state is told and the facts stay as they are.
-    let _ = ctx.set_cb_flags(BPF_SOCK_OPS_STATE_CB_FLAG as i32);
+    ctx.set_cb_flags(BPF_SOCK_OPS_STATE_CB_FLAG.cast_signed()).ok();
 }
 
 #[inline(always)]

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+pub(crate) use answer::ErrorBody;
 pub use health::{MetricsServer, MetricsServerError};
 pub use socket::{AdminError, AdminSocket};
 
@@ -36,4 +37,4 @@ pub struct AdminState {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

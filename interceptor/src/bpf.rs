@@ -4,11 +4,13 @@
 //! connections. Nothing is pinned: links and maps vanish with the process, which is how the hooks fail open.
 
 mod error;
+mod inspect;
 mod load;
 mod logging;
 mod maps;
 mod object;
 
 pub use error::BpfError;
+pub use inspect::{Attachment, attachments};
 pub use load::{CgroupLinks, HookState, Kernel, NetnsLink};
 pub use maps::{CaptureMaps, ControlMap, FlowMaps, KernelCounters};

@@ -35,7 +35,8 @@ pub fn own() -> io::Result<PathBuf> {
     let groups = fs::read_to_string("/proc/self/cgroup")?;
     let path = groups.lines().find_map(|line| line.strip_prefix("0::/"));
     let path = path.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the agent is in no cgroup v2"))?;
-    Ok(mount()?.join(path))
+    // Joining nothing would leave a slash at the end.
+    Ok(mount()?.join(path).components().collect())
 }
 
 /// The identifier that `bpf_get_current_cgroup_id` gives for the agent: the inode of its cgroup's directory.

@@ -117,7 +117,9 @@ impl Connection {
         let declared = port.app_protocol.as_deref().unwrap_or_else(|| port.name.split('-').next().unwrap_or_default());
         match declared {
             "http" | "http1" | "http/1.1" | "kubernetes.io/ws" | "ws" => Some(Protocol::Http1),
-            "tcp" | "redis" | "mysql" | "mongo" | "postgres" | "postgresql" | "amqp" | "kafka" => Some(Protocol::Opaque),
+            "tcp" | "redis" | "mysql" | "mongo" | "postgres" | "postgresql" | "amqp" | "kafka" => {
+                Some(Protocol::Opaque)
+            }
             _ => None,
         }
     }

@@ -1,6 +1,6 @@
 //! System calls that neither std nor nix wraps, or that need care beyond a call: the crate's only unsafe code.
 //!
-//! Small functions, each with one job. Called by `capture` and `net`.
+//! Small functions, each with one job. Called by `capture`, `net` and, through `bpf`, `preflight`.
 
 use std::fs::File;
 use std::io;
@@ -92,4 +92,61 @@ pub fn raise_file_limit() -> io::Result<u64> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
     Ok(hard)
+}
+
+/// Programs that are attached to a cgroup at one attach point.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProgramQuery {
+    /// `BPF_F_ALLOW_OVERRIDE`, `BPF_F_ALLOW_MULTI`, or neither of them.
+    pub flags: u32,
+    /// The programs' identifiers, in the order in which they run.
+    pub programs: Vec<u32>,
+}
+
+/// What the kernel reads and writes for `BPF_PROG_QUERY` (`union bpf_attr`, include/uapi/linux/bpf.h), up to `revision`,
+/// which kernels from 6.17 write also for cgroups.
+#[repr(C)]
+struct QueryAttr {
+    target_fd: u32,
+    attach_type: u32,
+    query_flags: u32,
+    attach_flags: u32,
+    prog_ids: u64,
+    prog_cnt: u32,
+    pad: u32,
+    prog_attach_flags: u64,
+    link_ids: u64,
+    link_attach_flags: u64,
+    revision: u64,
+}
+
+/// Asks which programs sit on a cgroup itself, not above or below it. Neither aya nor nix wraps this for cgroups.
+///
+/// # Errors
+/// Where the kernel refuses: without `CAP_NET_ADMIN`, for what is no cgroup v2 directory, for an unknown attach type.
+pub fn query_programs(cgroup: impl AsFd, attach_type: u32) -> io::Result<ProgramQuery> {
+    const BPF_PROG_QUERY: libc::c_int = 16;
+    // BPF_CGROUP_MAX_PROGS of the kernel.
+    let mut ids = [0_u32; 64];
+    let mut attr = QueryAttr {
+        target_fd: cgroup.as_fd().as_raw_fd().cast_unsigned(),
+        attach_type,
+        query_flags: 0,
+        attach_flags: 0,
+        prog_ids: ids.as_mut_ptr().expose_provenance() as u64,
+        prog_cnt: 64,
+        pad: 0,
+        prog_attach_flags: 0,
+        link_ids: 0,
+        link_attach_flags: 0,
+        revision: 0,
+    };
+    // SAFETY: the kernel reads and writes at most the size given of `attr` and `prog_cnt` words of `ids`, both of which
+    // outlive the call.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_QUERY, &raw mut attr, size_of::<QueryAttr>()) };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let count = usize::try_from(attr.prog_cnt).unwrap_or(usize::MAX);
+    Ok(ProgramQuery { flags: attr.attach_flags, programs: ids.iter().copied().take(count).collect() })
 }

@@ -120,8 +120,13 @@ async fn run(context: Rc<Context>, mut inbox: mpsc::Receiver<Command>, alive: Ar
                 for (listener, direction) in inbound.chain([(listeners.outbound, Direction::Outbound)]) {
                     match TcpListener::from_std(listener) {
                         Ok(listener) => {
-                            let accepting =
-                                accept(Rc::clone(&context), Arc::clone(&workload), direction, listener, closed_rx.clone());
+                            let accepting = accept(
+                                Rc::clone(&context),
+                                Arc::clone(&workload),
+                                direction,
+                                listener,
+                                closed_rx.clone(),
+                            );
                             tokio::task::spawn_local(accepting);
                         }
                         Err(error) => tracing::error!(workload = %workload.name, %error, "registering a listener"),
@@ -166,11 +171,9 @@ fn begin(context: &Rc<Context>, workload: &Arc<Captured>, direction: Direction, 
     let original = match direction {
         Direction::Outbound => proxy::original_of(context, &stream),
         // sk_lookup leaves the packet's own destination; anything else came to the listener's own port.
-        Direction::Inbound => stream
-            .local_addr()
-            .ok()
-            .map(socket::canonical)
-            .filter(|local| workload.addresses.contains(&local.ip())),
+        Direction::Inbound => {
+            stream.local_addr().ok().map(socket::canonical).filter(|local| workload.addresses.contains(&local.ip()))
+        }
     };
     let Some(original) = original else {
         tracing::debug!(workload = %workload.name, %client, "a connection that no hook sent here is closed");

@@ -17,54 +17,31 @@ fn the_http_application_shows_headers_as_sent_and_calls_its_upstream() {
     let url = "http://serviceB/x";
     let resolve = b.at(8080).to_string();
     for keep_alive in [false, true] {
-        let mut args = vec![
-            "http",
-            "--name",
-            "a",
-            "--listen",
-            "[::]:8080",
-            "--call",
-            url,
-            "--resolve",
-            &resolve,
-        ];
+        let mut args = vec!["http", "--name", "a", "--listen", "[::]:8080", "--call", url, "--resolve", &resolve];
         args.extend(keep_alive.then_some("--keep-alive"));
         let mut server = app(&a, 8080, &args);
         let mut client = Connection::new(lab.outside().connect(a.at(8080)).unwrap());
         let mut peers = Vec::new();
         for _ in 0..2 {
-            client.send(b"GET /call HTTP/1.1\r\nHost: a\r\nAzds-Route-As: azureuser\r\nX-b: 1\r\nx-A: 2\r\n\r\n").unwrap();
-            let answer: serde_json::Value =
-                serde_json::from_slice(&client.response("GET").unwrap().body).unwrap();
+            client
+                .send(b"GET /call HTTP/1.1\r\nHost: a\r\nAzds-Route-As: azureuser\r\nX-b: 1\r\nx-A: 2\r\n\r\n")
+                .unwrap();
+            let answer: serde_json::Value = serde_json::from_slice(&client.response("GET").unwrap().body).unwrap();
             assert_eq!(
                 answer["headers"],
-                serde_json::json!([
-                    ["Host", "a"],
-                    ["Azds-Route-As", "azureuser"],
-                    ["X-b", "1"],
-                    ["x-A", "2"]
-                ])
+                serde_json::json!([["Host", "a"], ["Azds-Route-As", "azureuser"], ["X-b", "1"], ["x-A", "2"]])
             );
             let upstream = &answer["upstream"];
             assert_eq!(upstream["name"], "b");
             assert_eq!(upstream["path"], "/x");
-            assert_eq!(
-                upstream["headers"],
-                serde_json::json!([["Host", "serviceB"], ["azds-route-as", "azureuser"]])
-            );
+            assert_eq!(upstream["headers"], serde_json::json!([["Host", "serviceB"], ["azds-route-as", "azureuser"]]));
             peers.push(upstream["peer"].clone());
         }
         assert_eq!(peers.first() == peers.last(), keep_alive, "{peers:?}");
         server.kill().unwrap();
     }
-    let mut server = app(
-        &a,
-        8080,
-        &["http", "--name", "a", "--listen", "[::]:8080", "--call", "http://10.96.0.1/"],
-    );
-    assert!(
-        curl(&b, a.at(8080), "/call")["upstream"]["error"].as_str().unwrap().contains("refused")
-    );
+    let mut server = app(&a, 8080, &["http", "--name", "a", "--listen", "[::]:8080", "--call", "http://10.96.0.1/"]);
+    assert!(curl(&b, a.at(8080), "/call")["upstream"]["error"].as_str().unwrap().contains("refused"));
     assert!(curl(&b, a.at(8080), "/").get("upstream").is_none());
     server.expect_running().unwrap();
 }
@@ -112,15 +89,9 @@ fn sockets_made_in_a_pod_work_in_the_test() {
     // The hooks see them as the pods' own: the kernel took the cgroup of the process that made them.
     for (pod, sockets) in [(&a, 1), (&b, 2)] {
         let namespace = format!("--net={}", pod.netns().path().display());
-        let output = lab
-            .on_node()
-            .output("nsenter", [namespace.as_str(), "ss", "-tanH", "--cgroup"])
-            .unwrap();
+        let output = lab.on_node().output("nsenter", [namespace.as_str(), "ss", "-tanH", "--cgroup"]).unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
-        let own = text
-            .lines()
-            .filter(|line| line.trim_end().ends_with(&format!("/pods/{}", pod.name())))
-            .count();
+        let own = text.lines().filter(|line| line.trim_end().ends_with(&format!("/pods/{}", pod.name()))).count();
         assert_eq!(own, sockets, "{text}");
     }
     client.write_all(b"x").unwrap();

@@ -49,11 +49,7 @@ fn busy() -> (Lab, Traces) {
     std::mem::forget(http(&pod));
     fs::write(lab.temp().join("file"), "x").unwrap();
     let traces = Traces::of(&lab);
-    assert!(
-        traces.processes.len() >= 6,
-        "four pauses, a server, a guardian: {:?}",
-        traces.processes
-    );
+    assert!(traces.processes.len() >= 6, "four pauses, a server, a guardian: {:?}", traces.processes);
     (lab, traces)
 }
 
@@ -108,8 +104,7 @@ fn nothing_is_left_after_the_owner_is_killed_or_interrupted() {
 #[ignore = "run by nothing_is_left_after_the_owner_is_killed_or_interrupted"]
 fn owner() {
     let (_lab, traces) = busy();
-    let said =
-        json!({ "cgroup": traces.cgroup, "temp": traces.temp, "processes": traces.processes });
+    let said = json!({ "cgroup": traces.cgroup, "temp": traces.temp, "processes": traces.processes });
     println!("\n{said}");
     std::io::stdout().flush().unwrap();
     std::thread::sleep(LIMIT);

@@ -31,9 +31,7 @@ fn pods_and_outside_reach_a_pod_with_their_own_address() {
     let lab = lab("direct");
     let (a, b) = (lab.pod("a").unwrap(), lab.pod("b").unwrap());
     let _server = http(&b);
-    let peer = |answer: serde_json::Value| {
-        answer["peer"].as_str().unwrap().parse::<SocketAddr>().unwrap().ip()
-    };
+    let peer = |answer: serde_json::Value| answer["peer"].as_str().unwrap().parse::<SocketAddr>().unwrap().ip();
     assert_eq!(peer(curl(&a, b.at(8080), "/")), a.v4);
     assert_eq!(peer(curl(&a, b.at_v6(8080), "/")), a.v6);
     assert_eq!(peer(curl(lab.outside(), b.at(8080), "/")), interceptor_tests::lab::OUTSIDE_V4);
@@ -46,17 +44,13 @@ fn a_cluster_ip_reaches_all_its_endpoints_and_keeps_the_client() {
     let lab = lab("clusterip");
     let (a, b, c) = (lab.pod("a").unwrap(), lab.pod("b").unwrap(), lab.pod("c").unwrap());
     let _servers = [http(&a), http(&b), http(&c)];
-    let service =
-        Service::new("s", "default").address(V4).address(v6()).port("http", 80, 8080, None);
+    let service = Service::new("s", "default").address(V4).address(v6()).port("http", 80, 8080, None);
     lab.expose(&service.clone().endpoint(&b).endpoint(&c)).unwrap();
     for (address, client) in [(V4, IpAddr::from(a.v4)), (v6(), a.v6.into())] {
         let mut names: Vec<String> = Vec::new();
         for _ in 0..40 {
             let answer = curl(&a, (address, 80).into(), "/");
-            assert_eq!(
-                answer["peer"].as_str().unwrap().parse::<SocketAddr>().unwrap().ip(),
-                client
-            );
+            assert_eq!(answer["peer"].as_str().unwrap().parse::<SocketAddr>().unwrap().ip(), client);
             names.push(answer["name"].as_str().unwrap().to_owned());
         }
         names.sort();
@@ -64,7 +58,7 @@ fn a_cluster_ip_reaches_all_its_endpoints_and_keeps_the_client() {
         assert_eq!(names, ["b", "c"], "random choice takes both in 40 calls");
     }
     // A pod behind a service can call it and reach itself.
-    lab.expose(&service.clone().endpoint(&a)).unwrap();
+    lab.expose(&service.endpoint(&a)).unwrap();
     assert_eq!(curl(&a, (V4, 80).into(), "/")["name"], "a");
     assert_eq!(curl(&a, (v6(), 80).into(), "/")["name"], "a");
     // The node and the outside use it too.
@@ -103,8 +97,7 @@ fn a_removed_pod_is_unreachable_at_once() {
     b.remove().unwrap();
     assert!(!b.cgroup().exists());
     let start = Instant::now();
-    let refused =
-        a.netns().run(|| Ok(TcpStream::connect_timeout(&b.at(8080), LIMIT))).unwrap().unwrap_err();
+    let refused = a.netns().run(|| Ok(TcpStream::connect_timeout(&b.at(8080), LIMIT))).unwrap().unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::HostUnreachable);
     assert!(start.elapsed().as_secs() < 1);
 }
@@ -113,8 +106,7 @@ fn a_removed_pod_is_unreachable_at_once() {
 fn a_command_runs_in_its_pods_cgroup_and_namespace() {
     let lab = lab("place");
     let pod = lab.pod("a").unwrap();
-    let output =
-        pod.output("sh", ["-c", "grep ^0:: /proc/self/cgroup; ip -br -4 addr show eth0"]).unwrap();
+    let output = pod.output("sh", ["-c", "grep ^0:: /proc/self/cgroup; ip -br -4 addr show eth0"]).unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains("/pods/a\n"), "{text}");
     assert!(text.contains(&pod.v4.to_string()), "{text}");

@@ -47,13 +47,7 @@ impl Agent {
         write_atomically(&file, config)?;
         let node = lab.on_node().clone();
         let config = file.as_os_str();
-        let args = [
-            OsStr::new("run"),
-            OsStr::new("--config"),
-            config,
-            OsStr::new("--log"),
-            OsStr::new("debug"),
-        ];
+        let args = [OsStr::new("run"), OsStr::new("--config"), config, OsStr::new("--log"), OsStr::new("debug")];
         let process = node.spawn(&binary, args)?;
         Ok(Agent { process, node, binary, file, socket: socket.to_path_buf() })
     }
@@ -70,9 +64,7 @@ impl Agent {
         match ready {
             Ok(true) => Ok(()),
             Ok(false) => self.process.expect_running(),
-            Err(error) => {
-                Err(error).with_context(|| format!("the agent's log:\n{}", self.log_tail(40)))
-            }
+            Err(error) => Err(error).with_context(|| format!("the agent's log:\n{}", self.log_tail(40))),
         }
     }
 
@@ -82,11 +74,7 @@ impl Agent {
         self.write_config(&config.to_text())?;
         wait::until(LIMIT, "the agent to take the new configuration", || {
             let now = self.snapshot_version()?;
-            if now > before {
-                Ok(())
-            } else {
-                bail!("it still has version {now}: {}", self.status()?)
-            }
+            if now > before { Ok(()) } else { bail!("it still has version {now}: {}", self.status()?) }
         })
         .with_context(|| format!("the agent's log:\n{}", self.log_tail(40)))
     }
@@ -104,17 +92,13 @@ impl Agent {
     /// The version of the snapshot in force.
     pub fn snapshot_version(&self) -> Result<u64> {
         let status = self.status()?;
-        status["snapshot_version"]
-            .as_u64()
-            .with_context(|| format!("no snapshot_version in {status}"))
+        status["snapshot_version"].as_u64().with_context(|| format!("no snapshot_version in {status}"))
     }
 
     /// Flow records that match the filters (arguments of `interceptor flows`).
     pub fn flows(&self, filters: &[&str]) -> Result<Vec<Value>> {
         let text = self.text(&[&["flows", "-o", "json"], filters].concat())?;
-        let parse = |line: &str| {
-            serde_json::from_str(line).with_context(|| format!("parsing the flow record {line}"))
-        };
+        let parse = |line: &str| serde_json::from_str(line).with_context(|| format!("parsing the flow record {line}"));
         text.lines().filter(|line| !line.trim().is_empty()).map(parse).collect()
     }
 
@@ -130,12 +114,7 @@ impl Agent {
         let output = self.cli(args)?;
         if !output.status.success() {
             let stderr = String::from_utf8_lossy(&output.stderr);
-            bail!(
-                "`interceptor {}` ended with {}: {}",
-                args.join(" "),
-                output.status,
-                stderr.trim()
-            );
+            bail!("`interceptor {}` ended with {}: {}", args.join(" "), output.status, stderr.trim());
         }
         String::from_utf8(output.stdout)
             .with_context(|| format!("reading the output of `interceptor {}`", args.join(" ")))
@@ -144,9 +123,8 @@ impl Agent {
     /// Runs the CLI, which must succeed, and parses its stdout as one JSON value.
     pub fn json(&self, args: &[&str]) -> Result<Value> {
         let text = self.text(args)?;
-        serde_json::from_str(&text).with_context(|| {
-            format!("parsing the output of `interceptor {}`: {text}", args.join(" "))
-        })
+        serde_json::from_str(&text)
+            .with_context(|| format!("parsing the output of `interceptor {}`: {text}", args.join(" ")))
     }
 
     /// The last lines that it logged.
@@ -187,6 +165,5 @@ impl Agent {
 fn write_atomically(path: &Path, text: &str) -> Result<()> {
     let new = path.with_extension("yaml.new");
     fs::write(&new, text).with_context(|| format!("writing {}", new.display()))?;
-    fs::rename(&new, path)
-        .with_context(|| format!("renaming {} to {}", new.display(), path.display()))
+    fs::rename(&new, path).with_context(|| format!("renaming {} to {}", new.display(), path.display()))
 }

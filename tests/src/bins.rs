@@ -28,9 +28,6 @@ fn find(name: &str, variable: &str, how: &str) -> Result<PathBuf> {
         return path.canonicalize().with_context(|| format!("resolving {}", path.display()));
     }
     let running = env::current_exe().context("finding the path of the running executable")?;
-    let found =
-        running.ancestors().skip(1).take(2).map(|dir| dir.join(name)).find(|path| path.is_file());
-    found.with_context(|| {
-        format!("no program `{name}` beside {}: run `{how}`, or set {variable}", running.display())
-    })
+    let found = running.ancestors().skip(1).take(2).map(|dir| dir.join(name)).find(|path| path.is_file());
+    found.with_context(|| format!("no program `{name}` beside {}: run `{how}`, or set {variable}", running.display()))
 }

@@ -17,8 +17,7 @@ use crate::wait;
 
 /// Where cgroup v2 is mounted, which on a machine with both versions is not `/sys/fs/cgroup`.
 pub fn mount_point() -> Result<PathBuf> {
-    let table =
-        fs::read_to_string("/proc/self/mountinfo").context("reading /proc/self/mountinfo")?;
+    let table = fs::read_to_string("/proc/self/mountinfo").context("reading /proc/self/mountinfo")?;
     parse_mount_point(&table)
         .context("no cgroup2 file system is mounted (mount -t cgroup2 none /sys/fs/cgroup/unified)")
 }
@@ -27,19 +26,15 @@ fn parse_mount_point(mountinfo: &str) -> Option<PathBuf> {
     mountinfo.lines().find_map(|line| {
         // "32 31 0:29 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw": optional fields end with a lone dash.
         let (mount, file_system) = line.split_once(" - ")?;
-        (file_system.split(' ').next()? == "cgroup2")
-            .then(|| mount.split(' ').nth(4))?
-            .map(PathBuf::from)
+        (file_system.split(' ').next()? == "cgroup2").then(|| mount.split(' ').nth(4))?.map(PathBuf::from)
     })
 }
 
 /// Opens the file through which a process joins `dir`.
 pub fn open_procs(dir: &Path) -> Result<OwnedFd> {
     let path = dir.join("cgroup.procs");
-    let file: File = OpenOptions::new()
-        .write(true)
-        .open(&path)
-        .with_context(|| format!("opening {}", path.display()))?;
+    let file: File =
+        OpenOptions::new().write(true).open(&path).with_context(|| format!("opening {}", path.display()))?;
     Ok(file.into())
 }
 
@@ -64,8 +59,7 @@ pub fn processes(dir: &Path) -> Result<Vec<i32>> {
     let mut found = Vec::new();
     for dir in tree(dir).with_context(|| format!("listing {}", dir.display()))? {
         let path = dir.join("cgroup.procs");
-        let text =
-            fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+        let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
         found.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()));
     }
     Ok(found)

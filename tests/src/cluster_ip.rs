@@ -27,8 +27,7 @@ pub(crate) struct ClusterIps {
 impl ClusterIps {
     /// Sets the endpoints of one address; none means that connections are refused.
     pub(crate) fn set(&mut self, address: IpAddr, port: u16, endpoints: &[(IpAddr, u16)]) {
-        let same_family =
-            endpoints.iter().copied().filter(|(ip, _)| ip.is_ipv4() == address.is_ipv4()).collect();
+        let same_family = endpoints.iter().copied().filter(|(ip, _)| ip.is_ipv4() == address.is_ipv4()).collect();
         self.services.insert((address, port), same_family);
     }
 
@@ -38,10 +37,7 @@ impl ClusterIps {
         for (&(address, port), endpoints) in &self.services {
             let family = family(address);
             if endpoints.is_empty() {
-                put(
-                    &mut refused,
-                    format_args!("{family} daddr {address} tcp dport {port} reject with tcp reset"),
-                );
+                put(&mut refused, format_args!("{family} daddr {address} tcp dport {port} reject with tcp reset"));
                 continue;
             }
             let mut choices = String::new();
@@ -49,10 +45,7 @@ impl ClusterIps {
                 let comma = if n == 0 { "" } else { ", " };
                 write!(choices, "{comma}{n} : {ip} . {port}").ok();
                 // A pod that calls its own service must not see a packet from itself.
-                put(
-                    &mut hairpin,
-                    format_args!("{family} saddr {ip} {family} daddr {ip} masquerade"),
-                );
+                put(&mut hairpin, format_args!("{family} saddr {ip} {family} daddr {ip} masquerade"));
             }
             put(
                 &mut dnat,
@@ -100,8 +93,7 @@ mod tests {
     #[test]
     fn endpoints_are_matched_to_the_family_of_the_address() {
         let mut all = ClusterIps::default();
-        let endpoints =
-            [(ip("10.244.0.2"), 8080), (ip("fd00:244::2"), 8080), (ip("10.244.0.3"), 8081)];
+        let endpoints = [(ip("10.244.0.2"), 8080), (ip("fd00:244::2"), 8080), (ip("10.244.0.3"), 8081)];
         all.set(ip("10.96.0.1"), 80, &endpoints);
         all.set(ip("fd00:96::1"), 80, &endpoints);
         let script = all.script();

@@ -141,13 +141,7 @@ impl Service {
 
     /// Adds a port; `app_protocol` is what the owner declares (`http`, `tcp`, …).
     #[must_use]
-    pub fn port(
-        mut self,
-        name: &str,
-        port: u16,
-        target_port: u16,
-        app_protocol: Option<&str>,
-    ) -> Service {
+    pub fn port(mut self, name: &str, port: u16, target_port: u16, app_protocol: Option<&str>) -> Service {
         let app_protocol = app_protocol.map(str::to_owned);
         self.ports.push(Port { name: name.to_owned(), port, target_port, app_protocol });
         self
@@ -156,9 +150,7 @@ impl Service {
     /// Adds a pod behind it, with both addresses.
     #[must_use]
     pub fn endpoint(self, pod: &Pod) -> Service {
-        pod.addresses()
-            .into_iter()
-            .fold(self, |service, address| service.endpoint_at(address, true))
+        pod.addresses().into_iter().fold(self, |service, address| service.endpoint_at(address, true))
     }
 
     /// Adds one address of a pod behind it.
@@ -178,13 +170,8 @@ impl Service {
         let mut all = Vec::new();
         for port in &self.ports {
             let ready = self.endpoints.iter().filter(|(_, ready)| *ready);
-            let endpoints: Vec<_> =
-                ready.map(|(address, _)| (*address, port.target_port)).collect();
-            let one = |address: &IpAddr| ClusterIp {
-                address: *address,
-                port: port.port,
-                endpoints: endpoints.clone(),
-            };
+            let endpoints: Vec<_> = ready.map(|(address, _)| (*address, port.target_port)).collect();
+            let one = |address: &IpAddr| ClusterIp { address: *address, port: port.port, endpoints: endpoints.clone() };
             all.extend(self.addresses.iter().map(one));
         }
         all
@@ -192,11 +179,8 @@ impl Service {
 
     fn to_json(&self) -> Value {
         let ports: Vec<Value> = self.ports.iter().map(Port::to_json).collect();
-        let endpoints: Vec<Value> = self
-            .endpoints
-            .iter()
-            .map(|(address, ready)| json!({ "address": address, "ready": ready }))
-            .collect();
+        let endpoints: Vec<Value> =
+            self.endpoints.iter().map(|(address, ready)| json!({ "address": address, "ready": ready })).collect();
         json!({
             "name": self.name,
             "space": self.space,
@@ -209,8 +193,7 @@ impl Service {
 
 impl Port {
     fn to_json(&self) -> Value {
-        let mut port =
-            json!({ "name": self.name, "port": self.port, "target_port": self.target_port });
+        let mut port = json!({ "name": self.name, "port": self.port, "target_port": self.target_port });
         if let Some(protocol) = &self.app_protocol {
             port["app_protocol"] = json!(protocol);
         }

@@ -96,8 +96,8 @@ impl Stage {
     /// Starts the agent again if a step has ended it.
     pub(crate) fn ensure_agent(&mut self) -> Result<()> {
         if self.agent.process().try_wait()?.is_some() {
-            self.agent = Agent::start(&self.cluster.lab, &self.cluster.config)
-                .context("starting the interceptor again")?;
+            self.agent =
+                Agent::start(&self.cluster.lab, &self.cluster.config).context("starting the interceptor again")?;
         }
         Ok(())
     }

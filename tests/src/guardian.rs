@@ -45,9 +45,7 @@ impl Guardian {
 
     /// Has everything killed and removed, and waits until it is. A second call does nothing.
     pub fn finish(&self) -> Result<()> {
-        let Ok(mut slot) = self.child.lock() else {
-            bail!("another thread panicked while it ended the laboratory")
-        };
+        let Ok(mut slot) = self.child.lock() else { bail!("another thread panicked while it ended the laboratory") };
         let Some(mut child) = slot.take() else { return Ok(()) };
         // wait() closes the pipe first, which is the signal.
         let status = child.wait().context("waiting for the laboratory's guardian")?;
@@ -61,9 +59,7 @@ impl Guardian {
 /// What `pod guardian` does: waits for the owner's end, then removes all that is left of the laboratory.
 pub fn run(cgroup: &Path, temp: &Path) -> Result<()> {
     let mut ignored = SigSet::empty();
-    for signal in
-        [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGPIPE]
-    {
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGPIPE] {
         ignored.add(signal);
     }
     ignored.thread_block().context("blocking signals")?;

@@ -42,25 +42,17 @@ impl Message {
 
     /// All values of a header, whatever the case of its name.
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.headers
-            .iter()
-            .filter(move |(n, _)| n.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().filter(move |(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
     /// The first value of a header.
     pub fn first(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(n, _)| n.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
     /// Whether the sender wants the connection to end after this message.
     pub fn closes(&self) -> bool {
-        let says = |token: &str| {
-            self.all("connection").any(|value| value.to_ascii_lowercase().contains(token))
-        };
+        let says = |token: &str| self.all("connection").any(|value| value.to_ascii_lowercase().contains(token));
         let old = self.start.contains("HTTP/1.0");
         says("close") || (old && !says("keep-alive"))
     }
@@ -137,11 +129,7 @@ impl<S: Read + Write> Connection<S> {
         while !raw.ends_with(b"\r\n\r\n") {
             let before = raw.len();
             let limit = u64::try_from(MAX_HEAD.saturating_sub(before)).context("head limit")?;
-            self.stream
-                .by_ref()
-                .take(limit)
-                .read_until(b'\n', &mut raw)
-                .context("reading a message head")?;
+            self.stream.by_ref().take(limit).read_until(b'\n', &mut raw).context("reading a message head")?;
             match raw.len() {
                 0 => return Ok(None),
                 length if length == before => {
@@ -167,8 +155,7 @@ impl<S: Read + Write> Connection<S> {
         loop {
             let line = self.line()?;
             let digits = line.split(';').next().unwrap_or_default().trim();
-            let size =
-                u64::from_str_radix(digits, 16).with_context(|| format!("chunk size {line:?}"))?;
+            let size = u64::from_str_radix(digits, 16).with_context(|| format!("chunk size {line:?}"))?;
             if size == 0 {
                 // Trailers, then an empty line.
                 while !self.line()?.is_empty() {}
@@ -195,14 +182,11 @@ enum Framing {
 }
 
 fn framing(message: &Message) -> Result<Framing> {
-    if message.all("transfer-encoding").any(|value| value.to_ascii_lowercase().contains("chunked"))
-    {
+    if message.all("transfer-encoding").any(|value| value.to_ascii_lowercase().contains("chunked")) {
         return Ok(Framing::Chunked);
     }
     match message.first("content-length") {
-        Some(text) => Ok(Framing::Length(
-            text.trim().parse().with_context(|| format!("Content-Length {text:?}"))?,
-        )),
+        Some(text) => Ok(Framing::Length(text.trim().parse().with_context(|| format!("Content-Length {text:?}"))?)),
         None => Ok(Framing::Unsaid),
     }
 }
@@ -213,8 +197,8 @@ fn parse_head(raw: &[u8]) -> Result<Message> {
     let start = String::from_utf8_lossy(start).trim_end().to_owned();
     let mut parsed = [httparse::EMPTY_HEADER; 256];
     let fields = fields.get(1..).unwrap_or_default();
-    let httparse::Status::Complete((_, found)) = httparse::parse_headers(fields, &mut parsed)
-        .with_context(|| format!("headers after {start:?}"))?
+    let httparse::Status::Complete((_, found)) =
+        httparse::parse_headers(fields, &mut parsed).with_context(|| format!("headers after {start:?}"))?
     else {
         bail!("the head of {start:?} is incomplete");
     };

@@ -104,24 +104,13 @@ impl Lab {
         node.nft(&cluster_ips.script()).context("setting up the ClusterIPs of the node")?;
         let cluster_ips = Mutex::new(cluster_ips);
         let node = node.with_cgroup("node", cgroup.join("agent"));
-        Ok(Lab {
-            cgroup,
-            temp,
-            node,
-            outside,
-            pauses,
-            next_pod: AtomicU32::new(2),
-            cluster_ips,
-            guardian,
-        })
+        Ok(Lab { cgroup, temp, node, outside, pauses, next_pod: AtomicU32::new(2), cluster_ips, guardian })
     }
 
     /// Starts a pod: a namespace with an address of each family and a cgroup below [`Lab::pods_cgroup`].
     pub fn pod(&self, name: &str) -> Result<Pod> {
         // Numbers are not used again: a late packet of a removed pod never reaches another one.
-        let number = u8::try_from(self.next_pod.fetch_add(1, Ordering::Relaxed))
-            .ok()
-            .filter(|number| *number < 255);
+        let number = u8::try_from(self.next_pod.fetch_add(1, Ordering::Relaxed)).ok().filter(|number| *number < 255);
         let number = number.context("a laboratory holds at most 253 pods in its life")?;
         Place::new(name, self.pods_cgroup().join(name), &self.logs(), &self.pauses)
             .and_then(|place| Pod::new(place, number, &self.node, &self.pauses))
@@ -142,12 +131,7 @@ impl Lab {
     ///
     /// Replaces what was set for them before; connections that are established stay where they are. With no endpoint
     /// a connection is refused, as kube-proxy does it.
-    pub fn cluster_ip(
-        &self,
-        addresses: &[IpAddr],
-        port: u16,
-        endpoints: &[(IpAddr, u16)],
-    ) -> Result<()> {
+    pub fn cluster_ip(&self, addresses: &[IpAddr], port: u16, endpoints: &[(IpAddr, u16)]) -> Result<()> {
         self.change_cluster_ips(|all| {
             for address in addresses {
                 all.set(*address, port, endpoints);
@@ -216,10 +200,7 @@ impl Drop for Lab {
             // Drop has no other way to say it, and a leak must not stay silent.
             #[expect(clippy::print_stderr, reason = "a test's stderr is where a leak is noticed")]
             {
-                eprintln!(
-                    "the laboratory {} was not removed cleanly: {error:#}",
-                    self.cgroup.display()
-                );
+                eprintln!("the laboratory {} was not removed cleanly: {error:#}", self.cgroup.display());
             }
         }
         self.pauses.reap();
@@ -234,9 +215,7 @@ fn make_directories(name: &str) -> Result<(PathBuf, PathBuf)> {
         let (cgroup, temp) = (mount.join(&leaf), env::temp_dir().join(&leaf));
         match fs::create_dir(&cgroup) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
-            made => made.with_context(|| {
-                format!("making the cgroup {} (root is needed)", cgroup.display())
-            })?,
+            made => made.with_context(|| format!("making the cgroup {} (root is needed)", cgroup.display()))?,
         }
         // Mode 0700: keys and sockets of the test lie in it.
         if let Err(error) = DirBuilder::new().mode(0o700).create(&temp) {

@@ -49,9 +49,7 @@ impl Namespace {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         sys::unshare_before_exec(&mut command, cgroup::open_procs(dir)?);
         // spawn() returns once exec has succeeded, so the namespace exists by then.
-        let pause = command
-            .spawn()
-            .context("starting a pause process in a new network namespace (root is needed)")?;
+        let pause = command.spawn().context("starting a pause process in a new network namespace (root is needed)")?;
         let pid = pause.id();
         pauses.keep(pause);
         let path = PathBuf::from(format!("/proc/{pid}/ns/net"));
@@ -71,9 +69,7 @@ impl Namespace {
 
     /// A descriptor of the namespace, which keeps it alive.
     pub(crate) fn fd(&self) -> Result<OwnedFd> {
-        self.fd
-            .try_clone()
-            .with_context(|| format!("duplicating the descriptor of {}", self.path.display()))
+        self.fd.try_clone().with_context(|| format!("duplicating the descriptor of {}", self.path.display()))
     }
 
     /// Runs `work` on a thread inside the namespace; sockets that it makes stay there.
@@ -86,9 +82,7 @@ impl Namespace {
                     .with_context(|| format!("entering {}", self.path.display()))?;
                 work()
             });
-            thread
-                .join()
-                .map_err(|_| anyhow!("the thread inside {} panicked", self.path.display()))?
+            thread.join().map_err(|_| anyhow!("the thread inside {} panicked", self.path.display()))?
         })
     }
 
@@ -106,9 +100,7 @@ impl Namespace {
         let mut command = Command::new(program);
         command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         sys::join_before_exec(&mut command, cgroup::open_procs(dir)?, self.fd()?);
-        let mut child = command
-            .spawn()
-            .with_context(|| format!("starting {program} in {}", self.path.display()))?;
+        let mut child = command.spawn().with_context(|| format!("starting {program} in {}", self.path.display()))?;
         if let Some(mut stdin) = child.stdin.take() {
             // A program that ends early says why on stderr; that is the better message.
             stdin.write_all(input.as_bytes()).ok();
@@ -116,11 +108,7 @@ impl Namespace {
         let output = child.wait_with_output().with_context(|| format!("waiting for {program}"))?;
         if !output.status.success() {
             let stderr = String::from_utf8_lossy(&output.stderr);
-            bail!(
-                "{program} in {} ended with {}: {stderr}\ninput:\n{input}",
-                self.path.display(),
-                output.status
-            );
+            bail!("{program} in {} ended with {}: {stderr}\ninput:\n{input}", self.path.display(), output.status);
         }
         Ok(())
     }

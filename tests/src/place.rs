@@ -28,20 +28,14 @@ pub struct Place {
 impl Place {
     /// Makes the cgroup directory and a namespace for it, held by a pause process inside that cgroup.
     pub(crate) fn new(name: &str, cgroup: PathBuf, logs: &Path, pauses: &Pauses) -> Result<Place> {
-        fs::create_dir(&cgroup)
-            .with_context(|| format!("making the cgroup {}", cgroup.display()))?;
+        fs::create_dir(&cgroup).with_context(|| format!("making the cgroup {}", cgroup.display()))?;
         let netns = Arc::new(Namespace::new(&cgroup, pauses)?);
         Ok(Place { name: name.to_owned(), cgroup, netns, logs: logs.to_path_buf() })
     }
 
     /// The same namespace with another cgroup directory, which must exist.
     pub(crate) fn with_cgroup(&self, name: &str, cgroup: PathBuf) -> Place {
-        Place {
-            name: name.to_owned(),
-            cgroup,
-            netns: Arc::clone(&self.netns),
-            logs: self.logs.clone(),
-        }
+        Place { name: name.to_owned(), cgroup, netns: Arc::clone(&self.netns), logs: self.logs.clone() }
     }
 
     /// What log files call it.

@@ -26,11 +26,7 @@ pub struct Process {
 
 impl Process {
     pub(crate) fn start(mut command: Command, place: &str, logs: &Path) -> Result<Process> {
-        let program = Path::new(command.get_program())
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
+        let program = Path::new(command.get_program()).file_name().unwrap_or_default().to_string_lossy().into_owned();
         let name = format!("{place}/{program}");
         let (stdout, out) = log_file(logs, place, &program, "out")?;
         let stderr = stdout.with_extension("err");
@@ -86,10 +82,8 @@ impl Process {
         if self.try_wait()?.is_some() {
             return Ok(());
         }
-        let group =
-            i32::try_from(self.pid()).context("a process id is larger than the kernel's own")?;
-        killpg(Pid::from_raw(group), signal)
-            .with_context(|| format!("sending {signal} to {}", self.name))
+        let group = i32::try_from(self.pid()).context("a process id is larger than the kernel's own")?;
+        killpg(Pid::from_raw(group), signal).with_context(|| format!("sending {signal} to {}", self.name))
     }
 
     /// Kills it with what it started, and waits for its end.

@@ -33,10 +33,7 @@ impl Place {
     fn socket(&self, how: &str, address: SocketAddr) -> Result<OwnedFd> {
         let (ours, theirs) = UnixStream::pair().context("making a socket pair")?;
         let mut command = self.command(bins::pod()?, ["socket", how, &address.to_string()])?;
-        command
-            .stdin(Stdio::from(OwnedFd::from(theirs)))
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
+        command.stdin(Stdio::from(OwnedFd::from(theirs))).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().context("starting the process that makes the socket")?;
         // Otherwise our copy of its end would keep us waiting if it died.
         drop(command);
@@ -53,12 +50,8 @@ impl Place {
 /// What `pod socket dial|listen ADDRESS` does: makes the socket and passes it over stdin.
 pub fn run(how: &str, address: SocketAddr) -> Result<()> {
     let socket: OwnedFd = match how {
-        "dial" => {
-            TcpStream::connect(address).with_context(|| format!("connecting to {address}"))?.into()
-        }
-        "listen" => {
-            TcpListener::bind(address).with_context(|| format!("binding {address}"))?.into()
-        }
+        "dial" => TcpStream::connect(address).with_context(|| format!("connecting to {address}"))?.into(),
+        "listen" => TcpListener::bind(address).with_context(|| format!("binding {address}"))?.into(),
         other => bail!("unknown kind of socket {other:?}"),
     };
     let fds = [socket.as_raw_fd()];
@@ -79,9 +72,8 @@ fn receive(from: &UnixStream) -> Result<Option<OwnedFd>> {
     let mut byte = [0];
     let mut space = nix::cmsg_space!([std::os::fd::RawFd; 1]);
     let mut buffers = [IoSliceMut::new(&mut byte)];
-    let message =
-        recvmsg::<()>(from.as_raw_fd(), &mut buffers, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC)
-            .context("receiving the socket")?;
+    let message = recvmsg::<()>(from.as_raw_fd(), &mut buffers, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC)
+        .context("receiving the socket")?;
     for control in message.cmsgs().context("reading the control message")? {
         if let ControlMessageOwned::ScmRights(fds) = control
             && let Some(fd) = fds.first()

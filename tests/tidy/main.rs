@@ -41,7 +41,8 @@ fn unsafe_code_stands_in_few_files() {
         ["interceptor/src/sys.rs", "interceptor-common/src/record.rs", "interceptor-ebpf/src/", "tests/src/sys.rs"];
     none(&offenders(|file| {
         let allowed = ALLOWED.iter().any(|path| file.path.starts_with(path));
-        let is_unsafe = |line: &str| ["{", "fn", "impl"].iter().any(|after| line.contains(&format!("un{}fe {after}", "sa")));
+        let is_unsafe =
+            |line: &str| ["{", "fn", "impl"].iter().any(|after| line.contains(&format!("un{}fe {after}", "sa")));
         let line = file.code().position(is_unsafe);
         line.filter(|_| !allowed).map(|line| format!("{}:{}: unsafe", file.path, line + 1))
     }));

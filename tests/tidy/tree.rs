@@ -32,7 +32,8 @@ impl Document {
     /// Links to files, without their anchors.
     pub(crate) fn links(&self) -> impl Iterator<Item = &str> {
         let ends = self.text.match_indices("](").filter_map(|(at, _)| self.text[at + 2..].split(')').next());
-        ends.map(|link| link.split('#').next().unwrap_or_default()).filter(|link| !link.is_empty() && !link.contains("://"))
+        ends.map(|link| link.split('#').next().unwrap_or_default())
+            .filter(|link| !link.is_empty() && !link.contains("://"))
     }
 
     pub(crate) fn target(&self, link: &str) -> PathBuf {
@@ -58,15 +59,18 @@ fn root() -> PathBuf {
 }
 
 fn read(file: &Path) -> String {
-    fs::read_to_string(file).unwrap_or_else(|error| panic!("reading {}: {error}", file.display()))
+    let text = fs::read_to_string(file);
+    assert!(text.is_ok(), "reading {}: {text:?}", file.display());
+    text.unwrap_or_default()
 }
 
 fn files(extension: &str) -> Vec<(String, PathBuf)> {
     let mut found = Vec::new();
     let mut waiting = vec![root()];
     while let Some(directory) = waiting.pop() {
-        let entries = fs::read_dir(&directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
-        for entry in entries.flatten() {
+        let entries = fs::read_dir(&directory);
+        assert!(entries.is_ok(), "reading {}: {entries:?}", directory.display());
+        for entry in entries.into_iter().flatten().flatten() {
             let (path, name) = (entry.path(), entry.file_name());
             let hidden = name.to_string_lossy().starts_with('.') || name == "target";
             if path.is_dir() && !hidden {

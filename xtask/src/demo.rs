@@ -42,10 +42,6 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     }
     say(format_args!("starting {}", demo.display()));
     let mut command = Command::new(&demo);
-    command
-        .args(args.json.then_some("--json"))
-        .args(args.keep.then_some("--keep"))
-        .args(&args.rest);
-    Err(command.env("INTERCEPTOR_BIN", agent).exec())
-        .with_context(|| format!("cannot run {}", demo.display()))
+    command.args(args.json.then_some("--json")).args(args.keep.then_some("--keep")).args(&args.rest);
+    Err(command.env("INTERCEPTOR_BIN", agent).exec()).with_context(|| format!("cannot run {}", demo.display()))
 }

@@ -4,6 +4,7 @@ use anyhow::Result;
 
 use crate::process::{say, shown};
 use crate::tally::Tally;
+use crate::test::TIERS;
 use crate::toolchain::Rustc;
 use crate::workspace::Workspace;
 
@@ -20,25 +21,27 @@ pub(crate) fn run(workspace: &Workspace, _args: &Args) -> Result<()> {
     let mut tally = Tally::default();
     tally.add("format", || shown("formatting", &mut workspace.cargo(&["fmt", "--all", "--check"])));
     tally.add("clippy", || {
-        let mut cargo =
-            workspace.cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]);
+        let mut cargo = workspace.cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]);
         // Lints of the agent do not depend on what the object holds.
         shown("clippy", cargo.env("INTERCEPTOR_EBPF", "skip"))
+    });
+    tally.add("clippy-tiers", || {
+        // `--all-targets` leaves out what plain `cargo test` does not run.
+        let mut cargo = workspace.cargo(&["clippy", "--package", "interceptor-tests"]);
+        cargo.args(TIERS.iter().flat_map(|tier| ["--test", tier])).args(["--", "-D", "warnings"]);
+        shown("clippy for the privileged tiers", cargo.env("INTERCEPTOR_EBPF", "skip"))
     });
     if Rustc::current()?.builds_core() {
         tally.add("clippy-bpf", || clippy_bpf(workspace));
     } else {
-        say(
-            "clippy for the BPF target left out: this compiler has no rust-src (`cargo xtask setup` adds it)",
-        );
+        say("clippy for the BPF target left out: this compiler has no rust-src (`cargo xtask setup` adds it)");
     }
     tally.finish()
 }
 
 /// The kernel side is empty on the host: only for its own target does clippy see it.
 fn clippy_bpf(workspace: &Workspace) -> Result<()> {
-    let mut cargo =
-        workspace.cargo(&["clippy", "--package", "interceptor-ebpf", "-Z", "build-std=core"]);
+    let mut cargo = workspace.cargo(&["clippy", "--package", "interceptor-ebpf", "-Z", "build-std=core"]);
     cargo.args(["--target", "bpfel-unknown-none", "--profile", "bpf", "--target-dir"]);
     cargo.arg(workspace.target().join("bpf")).args(["--", "-D", "warnings"]);
     shown("clippy for the BPF target", cargo.env("RUSTC_BOOTSTRAP", "1"))

@@ -108,13 +108,8 @@ fn line(command: &Command) -> String {
 fn log_path(workspace: &Workspace, command: &Command) -> Result<PathBuf> {
     let dir = workspace.target().join("xtask-logs");
     fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
-    let stem = Path::new(command.get_program())
-        .file_stem()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
-    let verb =
-        command.get_args().map(|arg| arg.to_string_lossy()).find(|arg| !arg.starts_with('-'));
+    let stem = Path::new(command.get_program()).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let verb = command.get_args().map(|arg| arg.to_string_lossy()).find(|arg| !arg.starts_with('-'));
     let verb = verb.unwrap_or_default().replace('/', "_");
     Ok(dir.join(format!("{stem}-{verb}.log")))
 }
@@ -133,10 +128,7 @@ mod tests {
 
     #[test]
     fn a_command_is_shown_as_one_would_type_it() {
-        assert_eq!(
-            line(Command::new("/usr/bin/apt-get").args(["install", "-y"])),
-            "apt-get install -y"
-        );
+        assert_eq!(line(Command::new("/usr/bin/apt-get").args(["install", "-y"])), "apt-get install -y");
     }
 
     #[test]

@@ -31,8 +31,7 @@ impl Tally {
         for step in &self.steps {
             say(step.line());
         }
-        let failed: Vec<&str> =
-            self.steps.iter().filter(|step| step.result.is_err()).map(|step| step.name).collect();
+        let failed: Vec<&str> = self.steps.iter().filter(|step| step.result.is_err()).map(|step| step.name).collect();
         if !failed.is_empty() {
             bail!("failed: {}", failed.join(", "));
         }
@@ -66,12 +65,7 @@ mod tests {
             ran = true;
             Ok(())
         });
-        assert!(
-            tally
-                .steps
-                .iter()
-                .any(|step| step.line().contains("FAILED") && step.line().contains("no root"))
-        );
+        assert!(tally.steps.iter().any(|step| step.line().contains("FAILED") && step.line().contains("no root")));
         assert_eq!(tally.finish().unwrap_err().to_string(), "failed: first");
         assert!(ran);
     }

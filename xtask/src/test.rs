@@ -33,6 +33,9 @@ pub(crate) struct Args {
     rest: Vec<String>,
 }
 
+/// The tests that need root: the laboratory by itself, then the agent in it.
+pub(crate) const TIERS: [&str; 2] = ["lab", "netns"];
+
 /// Runs the command.
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     let all = !args.unit && !args.netns;
@@ -52,17 +55,15 @@ fn unit(workspace: &Workspace, args: &Args) -> Result<()> {
 }
 
 fn netns(workspace: &Workspace, args: &Args) -> Result<()> {
-    ensure!(
-        setup::is_root()?,
-        "the netns tier loads eBPF programs and makes network namespaces: run it as root"
-    );
+    ensure!(setup::is_root()?, "the netns tier loads eBPF programs and makes network namespaces: run it as root");
     setup::ready(workspace, Purpose::Test)?;
     build::agent(workspace, "release", &[])?;
     let agent = workspace.release("interceptor");
     if !agent.is_file() {
         bail!("the build did not make {}", agent.display());
     }
-    let mut cargo = workspace.cargo(&["test", "--package", "interceptor-tests", "--test", "netns"]);
+    let mut cargo = workspace.cargo(&["test", "--package", "interceptor-tests", "--no-fail-fast"]);
+    cargo.args(TIERS.iter().flat_map(|tier| ["--test", tier]));
     // The tests' own package may depend on the agent's library: it must not fall back to an empty object.
     cargo.env("INTERCEPTOR_BIN", agent).env("INTERCEPTOR_EBPF", "require");
     shown("netns tests", with_selection(&mut cargo, args))

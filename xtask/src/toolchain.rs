@@ -37,8 +37,7 @@ impl Rustc {
 
     /// Whether it can build `core` for the BPF target: it is new enough for this workspace and its sources are there.
     pub(crate) fn builds_core(&self) -> bool {
-        let wanted =
-            env!("CARGO_PKG_RUST_VERSION").split('.').nth(1).and_then(|minor| minor.parse().ok());
+        let wanted = env!("CARGO_PKG_RUST_VERSION").split('.').nth(1).and_then(|minor| minor.parse().ok());
         wanted <= Some(self.minor) && self.has_core_sources()
     }
 
@@ -49,8 +48,7 @@ impl Rustc {
 
 fn ask(program: &OsStr, args: &[&str]) -> Result<String> {
     let shown = Path::new(program).display();
-    let output =
-        Command::new(program).args(args).output().with_context(|| format!("cannot run {shown}"))?;
+    let output = Command::new(program).args(args).output().with_context(|| format!("cannot run {shown}"))?;
     ensure!(output.status.success(), "{shown} {} failed", args.join(" "));
     String::from_utf8(output.stdout).with_context(|| format!("{shown} did not answer in text"))
 }
@@ -59,9 +57,7 @@ fn ask(program: &OsStr, args: &[&str]) -> Result<String> {
 fn number(version: &str, key: &str, index: usize) -> Result<u32> {
     let line = version.lines().find_map(|line| line.strip_prefix(key));
     let digits = line.and_then(|line| line.split('.').nth(index));
-    digits
-        .and_then(|digits| digits.trim().parse().ok())
-        .with_context(|| format!("no `{key}` in:\n{version}"))
+    digits.and_then(|digits| digits.trim().parse().ok()).with_context(|| format!("no `{key}` in:\n{version}"))
 }
 
 #[cfg(test)]
@@ -70,8 +66,7 @@ mod tests {
 
     const RUSTUP: &str = "rustc 1.95.0 (59807616e 2026-04-14)\nbinary: rustc\nhost: x86_64-unknown-linux-gnu\n\
                           release: 1.95.0\nLLVM version: 22.1.2\n";
-    const NIGHTLY: &str =
-        "rustc 1.97.0-nightly (abc 2026-05-01)\nrelease: 1.97.0-nightly\nLLVM version: 22.1\n";
+    const NIGHTLY: &str = "rustc 1.97.0-nightly (abc 2026-05-01)\nrelease: 1.97.0-nightly\nLLVM version: 22.1\n";
 
     #[test]
     fn the_release_and_llvm_of_a_stable_compiler_are_read() {

@@ -16,9 +16,7 @@ impl Workspace {
     /// From this program's own place: cargo tags its target directory, wherever it was told to put it. The agent's
     /// build script looks for it the same way, so both find the same tools.
     pub(crate) fn locate() -> Result<Self> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .parent()
-            .context("xtask is not in its workspace")?;
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask is not in its workspace")?;
         let program = env::current_exe().context("cannot tell where xtask itself is")?;
         let tagged = program.ancestors().find(|dir| dir.join("CACHEDIR.TAG").is_file());
         let target = tagged.map_or_else(|| root.join("target"), Path::to_path_buf);

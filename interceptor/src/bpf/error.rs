@@ -62,12 +62,8 @@ impl BpfError {
     }
 
     /// The error on one line: of the verifier's log only its verdict.
-    pub(super) fn brief(&self) -> String {
-        let text = self.to_string();
-        let Some((before, log)) = text.split_once("Verifier output:") else { return text };
-        let told = |line: &&str| !line.is_empty() && !line.contains("insns (limit") && !line.starts_with("verification time");
-        let verdict = log.lines().map(str::trim).filter(told).rfind(|line| !line.starts_with("stack depth"));
-        format!("{before}the verifier says: {}", verdict.unwrap_or_default())
+    pub fn brief(&self) -> String {
+        brief(&self.to_string())
     }
 
     /// Whether a map refused an entry because it is full.
@@ -90,6 +86,17 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// The log is long and its verdict is at the end, before the statistics; the cause follows once more, led by a colon.
+fn brief(text: &str) -> String {
+    const STATISTICS: [&str; 4] = ["processed ", "verification time", "stack depth", ":"];
+    let Some((before, log)) = text.split_once("Verifier output:") else { return text.to_owned() };
+    let told = |line: &&str| !line.is_empty() && !STATISTICS.iter().any(|start| line.starts_with(start));
+    match log.lines().map(str::trim).rfind(told) {
+        Some(verdict) => format!("{before}the verifier says: {verdict}"),
+        None => before.trim_end().to_owned(),
+    }
+}
+
 /// EPERM from link_create means that a parent cgroup holds a program without the multi flag.
 fn attach_hint(error: &ProgramError) -> &'static str {
     let ProgramError::SyscallError(error) = error else { return "" };
@@ -98,5 +105,26 @@ fn attach_hint(error: &ProgramError) -> &'static str {
             "; a program of another tool sits on a parent cgroup exclusively (`interceptor check` names it)"
         }
         _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_the_verifiers_log_the_verdict_is_told() {
+        let text = "loading eBPF program on_connect6: the BPF_PROG_LOAD syscall returned Permission denied (os error 13). \
+                    Verifier output: 0: R1=ctx()\n1: (85) call bpf_probe_read_kernel#113\n\
+                    unknown func bpf_probe_read_kernel#113\nverification time 9 usec\nstack depth 8\n\
+                    processed 2 insns (limit 1000000)\n: Permission denied (os error 13)";
+        let brief = brief(text);
+        assert!(brief.ends_with("(os error 13). the verifier says: unknown func bpf_probe_read_kernel#113"), "{brief}");
+    }
+
+    #[test]
+    fn words_without_a_log_stay_as_they_are() {
+        assert_eq!(brief("the program is not loaded"), "the program is not loaded");
+        assert_eq!(brief("refused. Verifier output: \nprocessed 0 insns\n: EPERM"), "refused.");
     }
 }

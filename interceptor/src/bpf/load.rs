@@ -67,6 +67,26 @@ impl Kernel {
     /// # Errors
     /// Where the object is missing or refused, or a connect hook is refused.
     pub fn load(debug: bool) -> Result<Self, BpfError> {
+        let (mut kernel, refused) = Self::load_programs(debug)?;
+        if let Some(error) = refused {
+            return Err(error);
+        }
+        if debug {
+            logging::start(&mut kernel.ebpf);
+        }
+        Ok(kernel)
+    }
+
+    /// Loads what this kernel takes, whatever it refuses: `interceptor check` reports every program, not the first.
+    ///
+    /// # Errors
+    /// Where the object is missing or refused as a whole.
+    pub fn probe() -> Result<Self, BpfError> {
+        Ok(Self::load_programs(false)?.0)
+    }
+
+    /// The loaded object, and the first refusal of an indispensable program.
+    fn load_programs(debug: bool) -> Result<(Self, Option<BpfError>), BpfError> {
         if object::OBJECT.is_empty() {
             return Err(BpfError::NotBuilt);
         }
@@ -75,18 +95,21 @@ impl Kernel {
             .load(object::OBJECT)
             .map_err(|source| BpfError::Object(Box::new(source)))?;
         let mut kernel = Self { ebpf, hooks: BTreeMap::new() };
+        let mut refused = None;
         for name in SOCK_ADDR {
             let loaded = kernel.sock_addr(name).and_then(CgroupSockAddr::load);
-            kernel.note(name, loaded)?;
+            refused = refused.or(kernel.note(name, loaded));
         }
         let loaded = kernel.sk_lookup().and_then(SkLookup::load);
-        kernel.note(names::SK_LOOKUP, loaded)?;
+        refused = refused.or(kernel.note(names::SK_LOOKUP, loaded));
         let loaded = kernel.sock_ops().and_then(SockOps::load);
-        kernel.note(names::SOCK_OPS, loaded)?;
-        if debug {
-            logging::start(&mut kernel.ebpf);
-        }
-        Ok(kernel)
+        refused = refused.or(kernel.note(names::SOCK_OPS, loaded));
+        Ok((kernel, refused))
+    }
+
+    /// Whether nothing can be captured without this program.
+    pub fn is_indispensable(name: &str) -> bool {
+        INDISPENSABLE.contains(&name)
     }
 
     /// Every program with what became of it.
@@ -170,20 +193,16 @@ impl Kernel {
         self.hooks.get(name) == Some(&HookState::Loaded)
     }
 
-    fn note(&mut self, name: &'static str, loaded: Result<(), ProgramError>) -> Result<(), BpfError> {
-        let state = match loaded {
-            Ok(()) => HookState::Loaded,
-            Err(source) => {
-                let error = BpfError::Program { program: name, source: Box::new(source) };
-                if INDISPENSABLE.contains(&name) {
-                    return Err(error);
-                }
-                tracing::debug!(program = name, %error, "refused");
-                HookState::Unavailable(error.brief())
-            }
+    /// Notes what became of a program; the refusal of an indispensable one comes back.
+    fn note(&mut self, name: &'static str, loaded: Result<(), ProgramError>) -> Option<BpfError> {
+        let Err(source) = loaded else {
+            self.hooks.insert(name, HookState::Loaded);
+            return None;
         };
-        self.hooks.insert(name, state);
-        Ok(())
+        let error = BpfError::Program { program: name, source: Box::new(source) };
+        tracing::debug!(program = name, %error, "refused");
+        self.hooks.insert(name, HookState::Unavailable(error.brief()));
+        Self::is_indispensable(name).then_some(error)
     }
 
     fn sock_addr(&mut self, name: &'static str) -> Result<&mut CgroupSockAddr, ProgramError> {

@@ -5,9 +5,7 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, SockHash};
 use aya::{Ebpf, Pod};
-use interceptor_common::{
-    Address, ClientKey, Control, Endpoint, Facts, FactsKey, Workload, counters, names,
-};
+use interceptor_common::{Address, ClientKey, Control, Endpoint, Facts, FactsKey, Workload, counters, names};
 
 use super::error::BpfError;
 

@@ -13,7 +13,7 @@ use crate::net::netns::Netns;
 use crate::net::socket::{self, Listeners};
 use crate::snapshot::Workload;
 use crate::sys;
-use crate::worker::{WorkerHandle, WorkerGone};
+use crate::worker::{WorkerGone, WorkerHandle};
 
 /// A workload that could not be captured; it keeps its direct traffic.
 #[derive(Debug, thiserror::Error)]
@@ -79,12 +79,8 @@ pub(super) fn attach(
         Some(first) => sys::netns_cookie(&first.outbound).map_err(AttachError::Cookie)?,
         None => return Err(WorkerGone.into()),
     };
-    let captured = Arc::new(Captured {
-        name: Arc::clone(&workload.name),
-        netns,
-        cookie,
-        addresses: workload.addresses.clone(),
-    });
+    let captured =
+        Arc::new(Captured { name: Arc::clone(&workload.name), netns, cookie, addresses: workload.addresses.clone() });
     let link = match kernel.attach_netns(&captured.netns) {
         Ok(link) => Some(link),
         // Outbound capture still works; `status` says what is missing.
@@ -102,7 +98,8 @@ pub(super) fn attach(
 fn register(maps: &mut CaptureMaps, captured: &Captured, listeners: &[Listeners]) -> Result<(), BpfError> {
     let Some(first) = listeners.first() else { return Ok(()) };
     for address in &captured.addresses {
-        let same_family = |listener: &&TcpListener| listener.local_addr().is_ok_and(|own| own.is_ipv4() == address.is_ipv4());
+        let same_family =
+            |listener: &&TcpListener| listener.local_addr().is_ok_and(|own| own.is_ipv4() == address.is_ipv4());
         if let Some(listener) = first.inbound.iter().find(same_family) {
             maps.set_listener((*address).into(), listener.as_raw_fd())?;
         }

@@ -13,12 +13,12 @@ use interceptor_common::{Address, Endpoint, names};
 use super::attach::{Attached, attach};
 use super::{Destinations, inbound};
 use crate::bpf::{BpfError, CaptureMaps, CgroupLinks, HookState, Kernel};
+use crate::cgroup;
 use crate::config::Capture;
 use crate::metrics::Metrics;
 use crate::snapshot::{Snapshot, Workload};
 use crate::status::{self, StatusBoard, WorkloadState};
 use crate::worker::WorkerHandle;
-use crate::cgroup;
 
 /// What a controller is made of.
 pub struct ControllerParts {
@@ -259,8 +259,7 @@ impl Controller {
         }
         let outbound_captured = !self.cgroups.is_empty();
         for ip in addresses.iter().filter(|_| outbound_captured) {
-            if !self.peers.contains(ip) && log(self.maps.peers.insert(Address::from(*ip), 1), "adding a peer")
-            {
+            if !self.peers.contains(ip) && log(self.maps.peers.insert(Address::from(*ip), 1), "adding a peer") {
                 self.peers.insert(*ip);
             }
         }
@@ -269,8 +268,11 @@ impl Controller {
 
 /// The cgroups to attach to: the topmost of all that are named, as hooks on a parent cover its children.
 fn attach_points(common: Option<&Path>, snapshot: &Snapshot) -> BTreeSet<PathBuf> {
-    let all: BTreeSet<PathBuf> =
-        common.into_iter().chain(snapshot.workloads().filter_map(|w| w.cgroup.as_deref())).map(Path::to_owned).collect();
+    let all: BTreeSet<PathBuf> = common
+        .into_iter()
+        .chain(snapshot.workloads().filter_map(|w| w.cgroup.as_deref()))
+        .map(Path::to_owned)
+        .collect();
     all.iter().filter(|path| !path.ancestors().skip(1).any(|above| all.contains(above))).cloned().collect()
 }
 

@@ -7,9 +7,9 @@ use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{PoisonError, RwLock};
 
+use interceptor_common::NetPort;
 use interceptor_common::names::CAPTURE_CAPACITY;
 use interceptor_common::policy::{FIRST_INDEX, loopback};
-use interceptor_common::NetPort;
 
 /// Original destinations by index, shared between the control thread (writes) and the workers (read at accept).
 #[derive(Debug)]

@@ -24,9 +24,7 @@ pub(super) fn check(config: &Config, root: &Cursor<'_>) {
         config,
         root,
         spaces: spaces.iter().map(|space| space.name.as_str()).collect(),
-        spaces_readable: spaces
-            .iter()
-            .all(|s| s.name.is_readable() && s.parent.iter().all(String::is_readable)),
+        spaces_readable: spaces.iter().all(|s| s.name.is_readable() && s.parent.iter().all(String::is_readable)),
     };
     check.spaces();
     check.services();
@@ -53,11 +51,7 @@ impl<T: Eq + Hash> Once<'_, T> {
         match self.first.entry(value) {
             Entry::Occupied(first) => {
                 let line = self.check.root.node.position(first.get()).line;
-                self.check.error(
-                    &path,
-                    format!("{what} is there already: {} in line {line}", first.get()),
-                    None,
-                );
+                self.check.error(&path, format!("{what} is there already: {} in line {line}", first.get()), None);
             }
             Entry::Vacant(place) => {
                 place.insert(path);
@@ -82,9 +76,7 @@ impl<'a> Check<'a> {
     fn spaces(&self) {
         let spaces = &self.config.topology.spaces;
         let mut names = self.once();
-        for (index, space) in
-            spaces.iter().enumerate().filter(|(_, space)| space.name.is_readable())
-        {
+        for (index, space) in spaces.iter().enumerate().filter(|(_, space)| space.name.is_readable()) {
             names.add(
                 &space.name,
                 self.list("spaces").index(index).key("name"),
@@ -112,11 +104,7 @@ impl<'a> Check<'a> {
         for (index, service) in self.config.topology.services.iter().enumerate() {
             let path = self.list("services").index(index);
             if service.name.is_readable() && service.space.is_readable() {
-                let what = format!(
-                    "service {} of space {}",
-                    quoted(&service.name),
-                    quoted(&service.space)
-                );
+                let what = format!("service {} of space {}", quoted(&service.name), quoted(&service.space));
                 names.add((&service.name, &service.space), path.key("name"), what);
             }
             self.known_space(&service.space, &path.key("space"));
@@ -130,11 +118,7 @@ impl<'a> Check<'a> {
         for (index, port) in service.ports.iter().enumerate() {
             let path = path.key("ports").index(index);
             if port.name.is_readable() {
-                names.add(
-                    &port.name,
-                    path.key("name"),
-                    format_args!("port name {}", quoted(&port.name)),
-                );
+                names.add(&port.name, path.key("name"), format_args!("port name {}", quoted(&port.name)));
             } else if service.ports.len() > 1 && self.lacks(&path.key("name")) {
                 let message = "a port needs a name when its service has several".to_owned();
                 self.error(&path, message, None);
@@ -145,9 +129,7 @@ impl<'a> Check<'a> {
         }
         let known = || service.ports.iter().map(|port| port.name.as_str());
         for (index, endpoint) in service.endpoints.iter().enumerate() {
-            for (name, _) in
-                endpoint.ports.iter().filter(|(name, _)| !known().any(|port| port == name))
-            {
+            for (name, _) in endpoint.ports.iter().filter(|(name, _)| !known().any(|port| port == name)) {
                 let path = path.key("endpoints").index(index).key("ports").key(name);
                 let message = format!("the service has no port with the name {}", quoted(name));
                 self.error(&path, message, closest(name, known()).map(did_you_mean));
@@ -155,16 +137,9 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn virtual_addresses(
-        &self,
-        service: &ServiceSpec,
-        path: &Path,
-        virtuals: &mut Once<'_, (IpAddr, u16)>,
-    ) {
+    fn virtual_addresses(&self, service: &ServiceSpec, path: &Path, virtuals: &mut Once<'_, (IpAddr, u16)>) {
         let mut own = self.once();
-        for (index, &address) in
-            service.addresses.iter().enumerate().filter(|(_, address)| address.is_readable())
-        {
+        for (index, &address) in service.addresses.iter().enumerate().filter(|(_, address)| address.is_readable()) {
             let path = path.key("addresses").index(index);
             // A repeated address or port is reported as such, not once more for each pair that it is part of.
             if own.first.contains_key(&address) {
@@ -172,12 +147,8 @@ impl<'a> Check<'a> {
                 continue;
             }
             own.add(address, path.clone(), "");
-            let mut numbers: Vec<u16> = service
-                .ports
-                .iter()
-                .map(|port| port.port)
-                .filter(Unreadable::is_readable)
-                .collect();
+            let mut numbers: Vec<u16> =
+                service.ports.iter().map(|port| port.port).filter(Unreadable::is_readable).collect();
             numbers.sort_unstable();
             numbers.dedup();
             for port in numbers {
@@ -192,11 +163,7 @@ impl<'a> Check<'a> {
         for (index, workload) in self.config.topology.workloads.iter().enumerate() {
             let path = self.list("workloads").index(index);
             if workload.name.is_readable() {
-                names.add(
-                    &workload.name,
-                    path.key("name"),
-                    format_args!("workload {}", quoted(&workload.name)),
-                );
+                names.add(&workload.name, path.key("name"), format_args!("workload {}", quoted(&workload.name)));
             }
             if let Some(space) = &workload.space {
                 self.known_space(space, &path.key("space"));
@@ -205,20 +172,15 @@ impl<'a> Check<'a> {
                 let key = if self.lacks(&path.key("netns")) { "pid" } else { "netns" };
                 namespaces.add(&workload.netns, path.key(key), "this network namespace");
             }
-            for (index, &address) in
-                workload.addresses.iter().enumerate().filter(|(_, a)| a.is_readable())
-            {
-                addresses.add(
-                    address,
-                    path.key("addresses").index(index),
-                    format_args!("address {address}"),
-                );
+            for (index, &address) in workload.addresses.iter().enumerate().filter(|(_, a)| a.is_readable()) {
+                addresses.add(address, path.key("addresses").index(index), format_args!("address {address}"));
             }
             if workload.cgroup.is_none()
                 && self.config.capture.cgroup.is_none()
                 && self.lacks(&self.list("capture").key("cgroup"))
             {
-                let message = "the workload has no \"cgroup\", and there is no \"capture.cgroup\" above all workloads".to_owned();
+                let message =
+                    "the workload has no \"cgroup\", and there is no \"capture.cgroup\" above all workloads".to_owned();
                 self.error(&path, message, None);
             }
         }
@@ -233,8 +195,7 @@ impl<'a> Check<'a> {
     }
 
     fn similar_space(&self, name: &str) -> Option<String> {
-        closest(name, self.config.topology.spaces.iter().map(|space| space.name.as_str()))
-            .map(did_you_mean)
+        closest(name, self.config.topology.spaces.iter().map(|space| space.name.as_str())).map(did_you_mean)
     }
 
     /// Whether the text has no such key, as opposed to one whose value could not be read.

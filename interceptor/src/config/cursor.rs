@@ -51,9 +51,8 @@ impl<'a> Cursor<'a> {
         match &self.node.value {
             _ if self.node.is_null() => Vec::new(),
             Value::List(items) => {
-                let item = |(index, node): (usize, &'a Rc<Node<'a>>)| {
-                    Self::new(node, self.path.index(index), self.report)
-                };
+                let item =
+                    |(index, node): (usize, &'a Rc<Node<'a>>)| Self::new(node, self.path.index(index), self.report);
                 items.iter().enumerate().map(item).collect()
             }
             _ => {
@@ -90,11 +89,7 @@ impl<'a> Cursor<'a> {
                 }
                 None => {
                     first.insert(name, key.at.line);
-                    found.push(Entry {
-                        name,
-                        at: key.at,
-                        value: Self::new(value, path, self.report),
-                    });
+                    found.push(Entry { name, at: key.at, value: Self::new(value, path, self.report) });
                 }
             }
         }
@@ -103,11 +98,7 @@ impl<'a> Cursor<'a> {
 
     /// The fields of a mapping whose keys the schema names.
     pub(super) fn fields(&self) -> Fields<'a> {
-        let fields = self
-            .entries()
-            .into_iter()
-            .map(|entry| (entry.name, (entry, Cell::new(false))))
-            .collect();
+        let fields = self.entries().into_iter().map(|entry| (entry.name, (entry, Cell::new(false)))).collect();
         Fields { fields, pattern: self.path.pattern(), place: self.clone() }
     }
 }
@@ -133,11 +124,7 @@ pub(super) struct Fields<'a> {
 impl<'a> Fields<'a> {
     /// The value of a key, if it is there.
     pub(super) fn get(&self, name: &str) -> Option<Cursor<'a>> {
-        debug_assert!(
-            schema::keys_of(&self.pattern).any(|key| key == name),
-            "{}.{name} is not in KEYS",
-            self.pattern
-        );
+        debug_assert!(schema::keys_of(&self.pattern).any(|key| key == name), "{}.{name} is not in KEYS", self.pattern);
         let (entry, asked) = self.fields.get(name)?;
         asked.set(true);
         Some(entry.value.clone())
@@ -160,12 +147,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Replaces `target`, which holds the default, by the value of a key that is there and can be read.
-    pub(super) fn set<T>(
-        &self,
-        name: &str,
-        target: &mut T,
-        read: impl FnOnce(&Cursor<'a>) -> Option<T>,
-    ) {
+    pub(super) fn set<T>(&self, name: &str, target: &mut T, read: impl FnOnce(&Cursor<'a>) -> Option<T>) {
         if let Some(value) = self.get(name).and_then(|cursor| read(&cursor)) {
             *target = value;
         }
@@ -183,12 +165,7 @@ impl<'a> Fields<'a> {
 
     /// The items of a list that may be left out.
     pub(super) fn list<T>(&self, name: &str, read: impl FnMut(Cursor<'a>) -> T) -> Vec<T> {
-        self.get(name)
-            .map(|cursor| cursor.items())
-            .unwrap_or_default()
-            .into_iter()
-            .map(read)
-            .collect()
+        self.get(name).map(|cursor| cursor.items()).unwrap_or_default().into_iter().map(read).collect()
     }
 
     /// Reports every key that the schema does not have.
@@ -196,13 +173,7 @@ impl<'a> Fields<'a> {
         for (entry, _) in self.fields.values().filter(|(_, asked)| !asked.get()) {
             let hint = self.hint(entry.name);
             let report = self.place.report;
-            report.error(
-                Kind::Key,
-                entry.at,
-                &entry.value.path,
-                "unknown key".to_owned(),
-                Some(hint),
-            );
+            report.error(Kind::Key, entry.at, &entry.value.path, "unknown key".to_owned(), Some(hint));
         }
     }
 

@@ -22,8 +22,7 @@ pub const OUTBOUND_PORT: u16 = 15001;
 /// Longer than any scheduling delay of a healthy agent, shorter than a client's patience.
 pub const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Below half a second an agent on a busy node looks dead; a minute of broken traffic is the most that anyone wants.
-pub const HEARTBEAT_BOUNDS: RangeInclusive<Duration> =
-    Duration::from_millis(500)..=Duration::from_secs(60);
+pub const HEARTBEAT_BOUNDS: RangeInclusive<Duration> = Duration::from_millis(500)..=Duration::from_secs(60);
 
 /// One per CPU, but at most 4; the agent decides when it starts, because parsing must not look at the machine.
 pub const WORKERS: usize = 0;
@@ -38,8 +37,7 @@ pub const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Below the keep-alive of common servers (nginx 75 s), so that they seldom close what is being reused.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// A tenth of a second is enough on any network; more than an hour is as good as none.
-pub const TIMEOUT_BOUNDS: RangeInclusive<Duration> =
-    Duration::from_millis(100)..=Duration::from_secs(3600);
+pub const TIMEOUT_BOUNDS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
 /// Twice what nginx and most servers accept (8 to 32 KiB): the application's own limit is to be met first.
 pub const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// A head of one KiB is the least that browsers need; over a MiB a connection's buffer becomes an attack.

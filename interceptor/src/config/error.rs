@@ -125,49 +125,18 @@ impl Report {
         Self { origin: origin.into(), found: RefCell::default() }
     }
 
-    pub(super) fn error(
-        &self,
-        kind: Kind,
-        at: Position,
-        path: &Path,
-        message: String,
-        hint: Option<String>,
-    ) {
+    pub(super) fn error(&self, kind: Kind, at: Position, path: &Path, message: String, hint: Option<String>) {
         self.add(Severity::Error, kind, at, path, message, hint);
     }
 
-    pub(super) fn warning(
-        &self,
-        kind: Kind,
-        at: Position,
-        path: &Path,
-        message: String,
-        hint: Option<String>,
-    ) {
+    pub(super) fn warning(&self, kind: Kind, at: Position, path: &Path, message: String, hint: Option<String>) {
         self.add(Severity::Warning, kind, at, path, message, hint);
     }
 
-    fn add(
-        &self,
-        severity: Severity,
-        kind: Kind,
-        at: Position,
-        path: &Path,
-        message: String,
-        hint: Option<String>,
-    ) {
+    fn add(&self, severity: Severity, kind: Kind, at: Position, path: &Path, message: String, hint: Option<String>) {
         let (line, column) = (at.line, at.column);
         let (origin, path) = (Arc::clone(&self.origin), path.to_string());
-        self.found.borrow_mut().push(Diagnostic {
-            origin,
-            severity,
-            kind,
-            line,
-            column,
-            path,
-            message,
-            hint,
-        });
+        self.found.borrow_mut().push(Diagnostic { origin, severity, kind, line, column, path, message, hint });
     }
 
     /// The warnings, or everything if there is an error among it; in the order of the text.

@@ -67,23 +67,13 @@ impl<'t> Loader<'t> {
     fn event(&mut self, event: Event<'t>, at: Position) -> Result<(), Fault> {
         match event {
             Event::DocumentStart(_) if self.root.is_some() => {
-                return Err(fault(
-                    at,
-                    "a second document begins here, only one is allowed".to_owned(),
-                ));
+                return Err(fault(at, "a second document begins here, only one is allowed".to_owned()));
             }
-            Event::Nothing
-            | Event::StreamStart
-            | Event::StreamEnd
-            | Event::DocumentStart(_)
-            | Event::DocumentEnd => {}
+            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentStart(_) | Event::DocumentEnd => {}
             Event::Scalar(text, style, anchor, tag) => {
                 refuse_tag(tag.as_deref(), at)?;
                 let plain = style == ScalarStyle::Plain;
-                self.add(
-                    Node { at, value: Value::Scalar { text, plain }, size: 1, height: 1 },
-                    anchor,
-                )?;
+                self.add(Node { at, value: Value::Scalar { text, plain }, size: 1, height: 1 }, anchor)?;
             }
             Event::SequenceStart(anchor, tag) => self.begin(at, anchor, tag.as_deref(), false)?,
             Event::MappingStart(anchor, tag) => self.begin(at, anchor, tag.as_deref(), true)?,
@@ -91,23 +81,14 @@ impl<'t> Loader<'t> {
             Event::Alias(anchor) => match self.anchors.get(&anchor) {
                 Some(node) => self.place(Rc::clone(node), at)?,
                 None => {
-                    return Err(fault(
-                        at,
-                        "this alias stands for something that contains it".to_owned(),
-                    ));
+                    return Err(fault(at, "this alias stands for something that contains it".to_owned()));
                 }
             },
         }
         Ok(())
     }
 
-    fn begin(
-        &mut self,
-        at: Position,
-        anchor: usize,
-        tag: Option<&Tag>,
-        is_map: bool,
-    ) -> Result<(), Fault> {
+    fn begin(&mut self, at: Position, anchor: usize, tag: Option<&Tag>, is_map: bool) -> Result<(), Fault> {
         refuse_tag(tag, at)?;
         if self.open.len() >= MAX_DEPTH {
             return Err(fault(at, format!("nested deeper than {MAX_DEPTH} levels")));
@@ -140,10 +121,7 @@ impl<'t> Loader<'t> {
             return Err(fault(at, format!("more than {MAX_NODES} values, aliases expanded")));
         }
         if self.open.len() + node.height > MAX_DEPTH + 1 {
-            return Err(fault(
-                at,
-                format!("nested deeper than {MAX_DEPTH} levels, aliases expanded"),
-            ));
+            return Err(fault(at, format!("nested deeper than {MAX_DEPTH} levels, aliases expanded")));
         }
         match self.open.last_mut() {
             Some(open) => open.children.push(node),

@@ -17,8 +17,7 @@ pub(super) fn is_name(text: &str) -> bool {
 
 /// A header name as RFC 9110 has it: one or more `tchar`.
 pub(super) fn is_header_name(text: &str) -> bool {
-    !text.is_empty()
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }
 
 /// Headers that frame a message, concern one hop only or name its target. Reading a space from them makes no sense, and
@@ -73,12 +72,7 @@ mod tests {
     #[test]
     fn headers() {
         assert!(is_header_name("azds-route-as") && is_header_name("X_y.z"));
-        assert!(
-            !is_header_name("")
-                && !is_header_name("a b")
-                && !is_header_name("a:b")
-                && !is_header_name("ä")
-        );
+        assert!(!is_header_name("") && !is_header_name("a b") && !is_header_name("a:b") && !is_header_name("ä"));
         assert!(FRAMING.iter().all(|name| is_header_name(name) && is_framing_header(name)));
         assert!(!is_framing_header("baggage"));
     }

@@ -51,16 +51,9 @@ impl Config {
         let valid = String::from_utf8_lossy(valid);
         let column = valid.chars().rev().take_while(|c| *c != '\n').count() + 1;
         let at = Position { line: valid.matches('\n').count() + 1, column };
-        let message =
-            format!("not UTF-8 text (byte 0x{:02x})", rest.first().copied().unwrap_or_default());
+        let message = format!("not UTF-8 text (byte 0x{:02x})", rest.first().copied().unwrap_or_default());
         let report = Report::new(origin);
-        report.error(
-            Kind::Syntax,
-            at,
-            &Path::default(),
-            message,
-            Some("save the file as UTF-8".to_owned()),
-        );
+        report.error(Kind::Syntax, at, &Path::default(), message, Some("save the file as UTF-8".to_owned()));
         report.finish().map(|warnings| Parsed { config: Self::default(), warnings })
     }
 }

@@ -69,9 +69,7 @@ impl fmt::Display for Path {
 }
 
 fn is_plain(key: &str) -> bool {
-    !key.is_empty()
-        && key.len() <= MAX_QUOTED
-        && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b))
+    !key.is_empty() && key.len() <= MAX_QUOTED && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b))
 }
 
 /// Text of the file as a message shows it: in quotes, escaped (it may hold terminal controls) and not too long.
@@ -99,10 +97,7 @@ mod tests {
 
     #[test]
     fn foreign_text_is_escaped_and_cut() {
-        assert_eq!(
-            Path::default().key("a").key("x\u{1b}[2J.y").to_string(),
-            r#"a["x\u{1b}[2J.y"]"#
-        );
+        assert_eq!(Path::default().key("a").key("x\u{1b}[2J.y").to_string(), r#"a["x\u{1b}[2J.y"]"#);
         assert_eq!(quoted(&"ä".repeat(100)), format!("\"{}\"…", "ä".repeat(64)));
     }
 }

@@ -40,10 +40,7 @@ pub fn reference_markdown() -> String {
             Presence::Optional(words) => words.to_owned(),
             Presence::Default(yaml) => format!("`{yaml}`"),
         };
-        text.push_str(&format!(
-            "| `{}` | {} | {presence} | {} |\n",
-            key.path, key.kind, key.meaning
-        ));
+        text.push_str(&format!("| `{}` | {} | {presence} | {} |\n", key.path, key.kind, key.meaning));
     }
     text.push_str(&format!("\n## Example\n\n```yaml\n{EXAMPLE}```\n"));
     text

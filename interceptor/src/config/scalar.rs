@@ -20,10 +20,7 @@ impl<'a> Cursor<'a> {
         match &self.node.value {
             Value::Scalar { text, .. } if !self.node.is_null() => Some(text),
             _ => {
-                let hint = self
-                    .node
-                    .is_null()
-                    .then(|| "leave the key out if there is no value".to_owned());
+                let hint = self.node.is_null().then(|| "leave the key out if there is no value".to_owned());
                 self.refuse(expected, hint);
                 None
             }
@@ -59,8 +56,7 @@ impl<'a> Cursor<'a> {
 
     /// A name.
     pub(super) fn name(&self) -> Option<String> {
-        let expected =
-            "a name (1 to 253 letters, digits, '-', '_', '.', with a letter or digit at both ends)";
+        let expected = "a name (1 to 253 letters, digits, '-', '_', '.', with a letter or digit at both ends)";
         self.scalar(expected, |text| is_name(text).then(|| text.to_owned()), |_| None)
     }
 
@@ -97,18 +93,12 @@ impl<'a> Cursor<'a> {
 
     /// The address of a pod or a service, v4-mapped ones as IPv4.
     pub(super) fn address(&self) -> Option<IpAddr> {
-        let read = |text: &str| {
-            text.parse().ok().map(|address: IpAddr| address.to_canonical()).filter(is_unicast)
-        };
+        let read = |text: &str| text.parse().ok().map(|address: IpAddr| address.to_canonical()).filter(is_unicast);
         self.scalar("the IP address of a pod or service", read, |text| {
             let address = text.split(['/', '%']).next()?;
             match text.parse().ok().map(|address: IpAddr| address.to_canonical()) {
-                Some(address) => {
-                    Some(format!("{} addresses cannot be captured", kind_of(&address)))
-                }
-                None if address != text && address.parse::<IpAddr>().is_ok() => {
-                    Some(format!("write {address}"))
-                }
+                Some(address) => Some(format!("{} addresses cannot be captured", kind_of(&address))),
+                None if address != text && address.parse::<IpAddr>().is_ok() => Some(format!("write {address}")),
                 None => None,
             }
         })
@@ -117,17 +107,12 @@ impl<'a> Cursor<'a> {
     /// An address to listen on, or `off`.
     pub(super) fn listener(&self) -> Option<Option<SocketAddr>> {
         let expected = "an address and port like 127.0.0.1:15020, or off";
-        self.scalar(
-            expected,
-            |text| if text == "off" { Some(None) } else { text.parse().ok().map(Some) },
-            |_| None,
-        )
+        self.scalar(expected, |text| if text == "off" { Some(None) } else { text.parse().ok().map(Some) }, |_| None)
     }
 
     /// A duration within bounds: a whole number and `ms`, `s`, `m` or `h`.
     pub(super) fn duration(&self, bounds: RangeInclusive<Duration>) -> Option<Duration> {
-        let expected =
-            format!("a duration from {} to {}", written(*bounds.start()), written(*bounds.end()));
+        let expected = format!("a duration from {} to {}", written(*bounds.start()), written(*bounds.end()));
         self.scalar(
             &expected,
             |text| duration(text).filter(|found| bounds.contains(found)),
@@ -143,16 +128,13 @@ impl<'a> Cursor<'a> {
         let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
         let (last, others) = words.split_last()?;
         let expected = format!("{} or {last}", others.join(", "));
-        let find =
-            |text: &str| choices.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
+        let find = |text: &str| choices.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
         self.scalar(&expected, find, |_| None)
     }
 
     /// An absolute path. Relative ones would depend on where the agent was started.
     pub(super) fn absolute_path(&self) -> Option<PathBuf> {
-        let read = |text: &str| {
-            (text.starts_with('/') && !text.contains('\0')).then(|| PathBuf::from(text))
-        };
+        let read = |text: &str| (text.starts_with('/') && !text.contains('\0')).then(|| PathBuf::from(text));
         self.scalar("an absolute path", read, |_| None)
     }
 }
@@ -210,24 +192,12 @@ mod tests {
 
     #[test]
     fn durations_are_a_whole_number_and_a_unit() {
-        for (text, ms) in
-            [("500ms", 500), ("2s", 2000), ("1m", 60_000), ("1h", 3_600_000), ("0s", 0)]
-        {
+        for (text, ms) in [("500ms", 500), ("2s", 2000), ("1m", 60_000), ("1h", 3_600_000), ("0s", 0)] {
             assert_eq!(duration(text), Some(Duration::from_millis(ms)), "{text}");
         }
-        for text in [
-            "",
-            "10",
-            "s",
-            "1.5s",
-            "-1s",
-            "1 s",
-            "1d",
-            "1S",
-            "01s",
-            "99999999999999999999s",
-            "9999999999999999999h",
-        ] {
+        for text in
+            ["", "10", "s", "1.5s", "-1s", "1 s", "1d", "1S", "01s", "99999999999999999999s", "9999999999999999999h"]
+        {
             assert_eq!(duration(text), None, "{text}");
         }
     }

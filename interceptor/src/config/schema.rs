@@ -42,12 +42,7 @@ pub(super) fn keys_of(pattern: &str) -> impl Iterator<Item = &'static str> {
     KEYS.iter().map(Key::split).filter(move |(parent, _)| *parent == pattern).map(|(_, name)| name)
 }
 
-const fn key(
-    path: &'static str,
-    kind: &'static str,
-    presence: Presence,
-    meaning: &'static str,
-) -> Key {
+const fn key(path: &'static str, kind: &'static str, presence: Presence, meaning: &'static str) -> Key {
     Key { path, kind, presence, meaning }
 }
 

@@ -16,9 +16,7 @@ pub(super) fn routing(root: &Fields<'_>) -> Routing {
     let mut routing = Routing::default();
     root.section("routing", |fields| {
         fields.set("route_headers", &mut routing.route_headers, route_headers);
-        fields.set("ingress_suffixes", &mut routing.ingress_suffixes, |list| {
-            Some(unique(list, ingress_suffix))
-        });
+        fields.set("ingress_suffixes", &mut routing.ingress_suffixes, |list| Some(unique(list, ingress_suffix)));
         fields.set("default_space", &mut routing.default_space, |word| {
             word.choice(&[("caller", DefaultSpace::Caller), ("none", DefaultSpace::None)])
         });
@@ -34,9 +32,7 @@ pub(super) fn capture(root: &Fields<'_>) -> Capture {
     root.section("capture", |fields| {
         fields.set("cgroup", &mut capture.cgroup, |path| path.absolute_path().map(Some));
         fields.set("outbound_port", &mut capture.outbound_port, Cursor::port);
-        fields.set("heartbeat_timeout", &mut capture.heartbeat_timeout, |d| {
-            d.duration(bounds::HEARTBEAT_BOUNDS)
-        });
+        fields.set("heartbeat_timeout", &mut capture.heartbeat_timeout, |d| d.duration(bounds::HEARTBEAT_BOUNDS));
     });
     capture
 }
@@ -45,23 +41,13 @@ pub(super) fn proxy(root: &Fields<'_>) -> Proxy {
     let mut proxy = Proxy::default();
     root.section("proxy", |fields| {
         fields.set("workers", &mut proxy.workers, |n| n.number(bounds::WORKERS_BOUNDS));
-        fields.set("connect_timeout", &mut proxy.connect_timeout, |d| {
-            d.duration(bounds::TIMEOUT_BOUNDS)
-        });
-        fields.set("detect_timeout", &mut proxy.detect_timeout, |d| {
-            d.duration(bounds::TIMEOUT_BOUNDS)
-        });
+        fields.set("connect_timeout", &mut proxy.connect_timeout, |d| d.duration(bounds::TIMEOUT_BOUNDS));
+        fields.set("detect_timeout", &mut proxy.detect_timeout, |d| d.duration(bounds::TIMEOUT_BOUNDS));
         fields.set("head_timeout", &mut proxy.head_timeout, |d| d.duration(bounds::TIMEOUT_BOUNDS));
         fields.set("idle_timeout", &mut proxy.idle_timeout, |d| d.duration(bounds::TIMEOUT_BOUNDS));
-        fields.set("max_head_bytes", &mut proxy.max_head_bytes, |n| {
-            n.number(bounds::MAX_HEAD_BOUNDS)
-        });
+        fields.set("max_head_bytes", &mut proxy.max_head_bytes, |n| n.number(bounds::MAX_HEAD_BOUNDS));
         fields.set("splice", &mut proxy.splice, |word| {
-            word.choice(&[
-                ("auto", Splice::Auto),
-                ("splice", Splice::Splice),
-                ("copy", Splice::Copy),
-            ])
+            word.choice(&[("auto", Splice::Auto), ("splice", Splice::Splice), ("copy", Splice::Copy)])
         });
     });
     proxy
@@ -81,9 +67,7 @@ pub(super) fn metrics(root: &Fields<'_>) -> Metrics {
 
 pub(super) fn flows(root: &Fields<'_>) -> Flows {
     let mut flows = Flows::default();
-    root.section("flows", |fields| {
-        fields.set("capacity", &mut flows.capacity, |n| n.number(bounds::FLOWS_BOUNDS))
-    });
+    root.section("flows", |fields| fields.set("capacity", &mut flows.capacity, |n| n.number(bounds::FLOWS_BOUNDS)));
     flows
 }
 
@@ -97,17 +81,10 @@ fn route_headers(list: &Cursor<'_>) -> Option<Vec<String>> {
 
 /// Lower case: names are compared without case, and HTTP/2 has no upper case.
 fn route_header(item: &Cursor<'_>) -> Option<String> {
-    let lower = item.scalar(
-        "a header name",
-        |text| is_header_name(text).then(|| text.to_ascii_lowercase()),
-        |_| None,
-    )?;
+    let lower =
+        item.scalar("a header name", |text| is_header_name(text).then(|| text.to_ascii_lowercase()), |_| None)?;
     if is_framing_header(&lower) {
-        item.error(
-            Kind::Value,
-            format!("{lower:?} frames or directs messages, it cannot carry a space"),
-            None,
-        );
+        item.error(Kind::Value, format!("{lower:?} frames or directs messages, it cannot carry a space"), None);
         return None;
     }
     Some(lower)
@@ -119,12 +96,8 @@ fn ingress_suffix(item: &Cursor<'_>) -> Option<String> {
         is_dns_name(&suffix).then_some(suffix)
     };
     item.scalar("a DNS name like eus.azds.io", read, |text| match text {
-        text if text.contains(':') => {
-            Some("leave out the port, hosts are compared without it".to_owned())
-        }
-        text if text.contains('*') => {
-            Some("leave out the wildcard, every host below the suffix matches".to_owned())
-        }
+        text if text.contains(':') => Some("leave out the port, hosts are compared without it".to_owned()),
+        text if text.contains('*') => Some("leave out the wildcard, every host below the suffix matches".to_owned()),
         _ => None,
     })
 }
@@ -136,11 +109,7 @@ fn unique(list: &Cursor<'_>, read: impl Fn(&Cursor<'_>) -> Option<String>) -> Ve
     for item in list.items() {
         let Some(value) = read(&item) else { continue };
         if let Some(line) = first.insert(value.clone(), item.node.at.line) {
-            item.error(
-                Kind::Reference,
-                format!("{value:?} is there already, in line {line}"),
-                None,
-            );
+            item.error(Kind::Reference, format!("{value:?} is there already, in line {line}"), None);
         }
         values.push(value);
     }
@@ -150,13 +119,7 @@ fn unique(list: &Cursor<'_>, read: impl Fn(&Cursor<'_>) -> Option<String>) -> Ve
 fn socket(path: &Cursor<'_>) -> Option<PathBuf> {
     let socket = path.absolute_path()?;
     if socket.as_os_str().len() > bounds::ADMIN_SOCKET_MAX {
-        path.refuse(
-            &format!(
-                "a path of at most {} bytes, the limit of unix sockets",
-                bounds::ADMIN_SOCKET_MAX
-            ),
-            None,
-        );
+        path.refuse(&format!("a path of at most {} bytes, the limit of unix sockets", bounds::ADMIN_SOCKET_MAX), None);
         return None;
     }
     Some(socket)

@@ -9,17 +9,12 @@ use super::schema::{KEYS, Key};
 const MAX_CANDIDATES: usize = 1000;
 
 /// The candidate that is one or a few typing errors away from `word`.
-pub(super) fn closest<'a>(
-    word: &str,
-    candidates: impl Iterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub(super) fn closest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     // A third of the word may be wrong: `prot` is `port`, but `tcp` is not `http`.
     let tolerated = (word.chars().count() / 3).clamp(1, 3);
     candidates
         .take(MAX_CANDIDATES)
-        .filter(|candidate| {
-            candidate.len().abs_diff(word.len()) <= 2 * tolerated && *candidate != word
-        })
+        .filter(|candidate| candidate.len().abs_diff(word.len()) <= 2 * tolerated && *candidate != word)
         .map(|candidate| (distance(word, candidate), candidate))
         .filter(|(distance, _)| *distance <= tolerated)
         .min_by_key(|(distance, _)| *distance)

@@ -119,11 +119,7 @@ fn netns(fields: &Fields<'_>) -> Option<NetnsRef> {
         (None, Some(pid)) => pid.number(PID_BOUNDS).map(NetnsRef::Pid),
         (Some(_), Some(pid)) => {
             let hint = Some("remove one of the two".to_owned());
-            pid.error(
-                Kind::Key,
-                "the network namespace is given by \"netns\" already".to_owned(),
-                hint,
-            );
+            pid.error(Kind::Key, "the network namespace is given by \"netns\" already".to_owned(), hint);
             None
         }
         (None, None) => {

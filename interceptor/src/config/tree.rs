@@ -49,8 +49,7 @@ pub enum SpaceFault {
 }
 
 fn cycle(chain: &[String], length: usize) -> String {
-    let back =
-        if length > chain.len() { format!("… ({length} spaces)") } else { chain[..1].concat() };
+    let back = if length > chain.len() { format!("… ({length} spaces)") } else { chain[..1].concat() };
     format!("{} → {back}", chain.join(" → "))
 }
 
@@ -72,8 +71,7 @@ pub fn space_faults(spaces: &[SpaceSpec]) -> Vec<(usize, SpaceFault)> {
     for (index, space) in spaces.iter().enumerate() {
         by_name.entry(space.name.as_str()).or_insert(index);
     }
-    let parent_of =
-        |index: usize| spaces[index].parent.as_deref().map(|parent| by_name.get(parent).copied());
+    let parent_of = |index: usize| spaces[index].parent.as_deref().map(|parent| by_name.get(parent).copied());
 
     let mut states = vec![State::Unknown; spaces.len()];
     let mut faults = Vec::new();
@@ -120,32 +118,19 @@ pub fn space_faults(spaces: &[SpaceSpec]) -> Vec<(usize, SpaceFault)> {
 }
 
 fn unknown_parent(space: &SpaceSpec) -> SpaceFault {
-    SpaceFault::UnknownParent {
-        space: space.name.clone(),
-        parent: space.parent.clone().unwrap_or_default(),
-    }
+    SpaceFault::UnknownParent { space: space.name.clone(), parent: space.parent.clone().unwrap_or_default() }
 }
 
 fn faulty_ancestor(space: &SpaceSpec) -> SpaceFault {
-    SpaceFault::FaultyAncestor {
-        space: space.name.clone(),
-        parent: space.parent.clone().unwrap_or_default(),
-    }
+    SpaceFault::FaultyAncestor { space: space.name.clone(), parent: space.parent.clone().unwrap_or_default() }
 }
 
 fn cycle_of(spaces: &[SpaceSpec], members: &[usize], offset: usize) -> SpaceFault {
     let from_here = members.iter().cycle().skip(offset).take(members.len().min(MAX_NAMED));
-    SpaceFault::Cycle {
-        chain: from_here.map(|&index| spaces[index].name.clone()).collect(),
-        length: members.len(),
-    }
+    SpaceFault::Cycle { chain: from_here.map(|&index| spaces[index].name.clone()).collect(), length: members.len() }
 }
 
-fn too_deep(
-    spaces: &[SpaceSpec],
-    index: usize,
-    parent_of: impl Fn(usize) -> Option<Option<usize>>,
-) -> SpaceFault {
+fn too_deep(spaces: &[SpaceSpec], index: usize, parent_of: impl Fn(usize) -> Option<Option<usize>>) -> SpaceFault {
     let ancestors = std::iter::successors(Some(index), |&index| parent_of(index).flatten());
     SpaceFault::TooDeep { chain: ancestors.map(|index| spaces[index].name.clone()).collect() }
 }

@@ -66,10 +66,9 @@ impl<'t> Node<'t> {
         for (taken, step) in path.steps().iter().enumerate() {
             let next = match (step, &node.value) {
                 (Step::Index(index), Value::List(items)) => items.get(*index),
-                (Step::Key(key), Value::Map(entries)) => entries
-                    .iter()
-                    .find(|(name, _)| name.text() == Some(key))
-                    .map(|(_, value)| value),
+                (Step::Key(key), Value::Map(entries)) => {
+                    entries.iter().find(|(name, _)| name.text() == Some(key)).map(|(_, value)| value)
+                }
                 _ => None,
             };
             let Some(next) = next else { return (node, taken) };

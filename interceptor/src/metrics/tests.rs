@@ -1,3 +1,5 @@
+//! Every metric is moved, and the table describes exactly what is registered.
+
 use std::collections::BTreeSet;
 
 use interceptor_common::counters;

@@ -81,11 +81,8 @@ impl Side {
     /// Ends our direction (FIN).
     pub fn shutdown(&mut self) {
         // The peer may be gone already; then there is no one to tell.
-        nix::sys::socket::shutdown(
-            std::os::fd::AsRawFd::as_raw_fd(&self.stream),
-            nix::sys::socket::Shutdown::Write,
-        )
-        .ok();
+        nix::sys::socket::shutdown(std::os::fd::AsRawFd::as_raw_fd(&self.stream), nix::sys::socket::Shutdown::Write)
+            .ok();
     }
 
     /// Closes with RST, so that the peer sees a broken connection, not an orderly end. What was written before is

@@ -100,9 +100,16 @@ mod tests {
     #[test]
     fn http1_requests_are_known_at_their_version() {
         for text in [
-            "GET / HTTP/1.1\r\n", "POST /a?b=c HTTP/1.0\r\n", "\r\nGET / HTTP/1.1\r\n", "M-SEARCH * HTTP/1.1\r\n",
-            "OPTIONS * HTTP/1.1\r\n", "CONNECT a.example:443 HTTP/1.1\r\n", "get http://x/ HTTP/1.1\r\n",
-            "PRI /x HTTP/1.1\r\n", "P HTTP/1. HTTP/1.1\r\n", "VERSION-CONTROL / HTTP/1.1\r\n",
+            "GET / HTTP/1.1\r\n",
+            "POST /a?b=c HTTP/1.0\r\n",
+            "\r\nGET / HTTP/1.1\r\n",
+            "M-SEARCH * HTTP/1.1\r\n",
+            "OPTIONS * HTTP/1.1\r\n",
+            "CONNECT a.example:443 HTTP/1.1\r\n",
+            "get http://x/ HTTP/1.1\r\n",
+            "PRI /x HTTP/1.1\r\n",
+            "P HTTP/1. HTTP/1.1\r\n",
+            "VERSION-CONTROL / HTTP/1.1\r\n",
         ] {
             at_every_split(text.as_bytes(), Class::Http1);
         }
@@ -111,10 +118,23 @@ mod tests {
     #[test]
     fn commands_that_look_like_a_method_are_not_http() {
         for text in [
-            "GET key\r\n", "PING\r\n", "SET a b\r\n", "*1\r\n$4\r\nPING\r\n", "EHLO me\r\n", "QUIT\n",
-            "CONNECT {\"verbose\":false}\r\n", "GET / HTTP/2.0\r\n", "GET / HTTPX1.1\r\n", "GET /\r\n", " GET / HTTP/1.1\r\n",
-            "GET  / HTTP/1.1\r\n", "SSH-2.0-OpenSSH\r\n", "\0\0\0\x08\x04\x02\x16\x2f", "PRI * HTTP/2.0\r\n\r\nXX",
-            "STATS items HTTP\r\n", "\r\n\r\nGET / HTTP/1.1",
+            "GET key\r\n",
+            "PING\r\n",
+            "SET a b\r\n",
+            "*1\r\n$4\r\nPING\r\n",
+            "EHLO me\r\n",
+            "QUIT\n",
+            "CONNECT {\"verbose\":false}\r\n",
+            "GET / HTTP/2.0\r\n",
+            "GET / HTTPX1.1\r\n",
+            "GET /\r\n",
+            " GET / HTTP/1.1\r\n",
+            "GET  / HTTP/1.1\r\n",
+            "SSH-2.0-OpenSSH\r\n",
+            "\0\0\0\x08\x04\x02\x16\x2f",
+            "PRI * HTTP/2.0\r\n\r\nXX",
+            "STATS items HTTP\r\n",
+            "\r\n\r\nGET / HTTP/1.1",
         ] {
             at_every_split(text.as_bytes(), Class::Opaque);
         }

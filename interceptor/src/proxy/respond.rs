@@ -5,8 +5,8 @@
 
 use super::error::{ConnectError, ConnectErrorKind};
 use super::http1::exchange::Failure;
-use super::http1::head::HeadError;
 use super::http1::framing::LengthError;
+use super::http1::head::HeadError;
 use crate::flow::ErrorSide;
 
 /// An answer of the agent's own.
@@ -66,15 +66,18 @@ impl Answer {
 
     /// For a chunked request body that is broken from its first byte.
     pub(super) fn bad_body(error: super::http1::chunked::ChunkError) -> Self {
-        Self { status: 400, reason: "bad_request", side: ErrorSide::Downstream, error: format!("the request body: {error}") }
+        Self {
+            status: 400,
+            reason: "bad_request",
+            side: ErrorSide::Downstream,
+            error: format!("the request body: {error}"),
+        }
     }
 
     /// For an exchange that failed before the client had any of the response; `None` where nobody is there to be told.
     pub(super) fn failed(failure: &Failure) -> Option<Self> {
         let (status, reason, side) = match failure {
-            Failure::Client(super::http1::message::MoveError::Chunk(_)) => {
-                (400, "bad_request", ErrorSide::Downstream)
-            }
+            Failure::Client(super::http1::message::MoveError::Chunk(_)) => (400, "bad_request", ErrorSide::Downstream),
             Failure::Client(_) | Failure::Response(_) => return None,
             Failure::NoResponse(_) => (502, "upstream_closed", ErrorSide::Upstream),
             Failure::BadResponse(_) | Failure::LargeResponse => (502, "bad_response", ErrorSide::Upstream),

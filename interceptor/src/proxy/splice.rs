@@ -39,9 +39,7 @@ impl Pipe {
     pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>, from: &TcpStream) -> Poll<io::Result<usize>> {
         loop {
             ready!(from.poll_read_ready(cx))?;
-            let moved = from.try_io(Interest::READABLE, || {
-                Ok(splice(from, None, &self.write, None, SIZE, flags())?)
-            });
+            let moved = from.try_io(Interest::READABLE, || Ok(splice(from, None, &self.write, None, SIZE, flags())?));
             match moved {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -58,8 +56,7 @@ impl Pipe {
     pub(super) fn poll_drain(&mut self, cx: &mut Context<'_>, to: &TcpStream) -> Poll<io::Result<usize>> {
         loop {
             ready!(to.poll_write_ready(cx))?;
-            let moved =
-                to.try_io(Interest::WRITABLE, || Ok(splice(&self.read, None, to, None, self.filled, flags())?));
+            let moved = to.try_io(Interest::WRITABLE, || Ok(splice(&self.read, None, to, None, self.filled, flags())?));
             match moved {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -93,12 +93,25 @@ mod tests {
     #[test]
     fn r1_any_other_host_is_left_alone() {
         for host in [
-            "", ".", ":", ":80", "serviceB", "serviceB.default.svc.cluster.local", "fedcba09.eus.azds.io",
-            ".fedcba09.eus.azds.io", "default.fedcba09.eus.azds.io", "..fedcba09.eus.azds.io",
-            "a.b.default.serviceA.fedcba09.eus.azds.io", ".s.default.serviceA.fedcba09.eus.azds.io",
-            "azureuser.s..serviceA.fedcba09.eus.azds.io", "azureuser.s.default..fedcba09.eus.azds.io",
-            "x.azureuser.s.default.serviceA.fedcba09.eus.azds.io", "default.serviceAfedcba09.eus.azds.io",
-            "default.serviceA.fedcba09.eus.azds.io.evil.example", "[fd00::1]:80", "default.serviceA.fedcba09.eus.azds.io:8x",
+            "",
+            ".",
+            ":",
+            ":80",
+            "serviceB",
+            "serviceB.default.svc.cluster.local",
+            "fedcba09.eus.azds.io",
+            ".fedcba09.eus.azds.io",
+            "default.fedcba09.eus.azds.io",
+            "..fedcba09.eus.azds.io",
+            "a.b.default.serviceA.fedcba09.eus.azds.io",
+            ".s.default.serviceA.fedcba09.eus.azds.io",
+            "azureuser.s..serviceA.fedcba09.eus.azds.io",
+            "azureuser.s.default..fedcba09.eus.azds.io",
+            "x.azureuser.s.default.serviceA.fedcba09.eus.azds.io",
+            "default.serviceAfedcba09.eus.azds.io",
+            "default.serviceA.fedcba09.eus.azds.io.evil.example",
+            "[fd00::1]:80",
+            "default.serviceA.fedcba09.eus.azds.io:8x",
         ] {
             assert_eq!(labels(host), None, "{host}");
         }
@@ -106,7 +119,9 @@ mod tests {
 
     #[test]
     fn the_service_is_the_first_label_without_port() {
-        for (host, label) in [("serviceB", "serviceB"), ("serviceB:80", "serviceB"), ("serviceB.default.svc:80", "serviceB")] {
+        for (host, label) in
+            [("serviceB", "serviceB"), ("serviceB:80", "serviceB"), ("serviceB.default.svc:80", "serviceB")]
+        {
             assert_eq!(service_label(host.as_bytes()), Some(label.as_bytes()));
         }
         assert_eq!(service_label(b""), None);

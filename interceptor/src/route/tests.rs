@@ -98,7 +98,11 @@ fn r3_a_space_whose_endpoints_are_not_ready_is_passed_over() {
     assert_eq!((endpoint(&decision), chain(&decision).as_str()), (None, "user:no_ready_endpoint default:taken"));
 
     let none = world_with(|topology, _| {
-        topology.services.iter_mut().flat_map(|service| &mut service.endpoints).for_each(|endpoint| endpoint.ready = false);
+        topology
+            .services
+            .iter_mut()
+            .flat_map(|service| &mut service.endpoints)
+            .for_each(|endpoint| endpoint.ready = false);
     });
     let decision = decide(&none, &query("nowhere", B_DEFAULT, Some("user")));
     assert_eq!((endpoint(&decision), decision.reason), (None, Reason::NoCopy));
@@ -107,9 +111,8 @@ fn r3_a_space_whose_endpoints_are_not_ready_is_passed_over() {
 #[test]
 fn r3_endpoints_take_turns_within_the_callers_family() {
     let world = world();
-    let pick = |to: &str, turn| {
-        endpoint(&decide(&world, &Query { turn, ..query("nowhere", to, Some("user")) })).unwrap()
-    };
+    let pick =
+        |to: &str, turn| endpoint(&decide(&world, &Query { turn, ..query("nowhere", to, Some("user")) })).unwrap();
     assert_eq!(pick(B_DEFAULT, 0), "10.244.0.4:8081 serviceB.user");
     assert_eq!(pick(B_DEFAULT, 1), "10.244.0.5:8081 serviceB.user");
     assert_eq!(pick(B_DEFAULT, 2), "10.244.0.4:8081 serviceB.user");

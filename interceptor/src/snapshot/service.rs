@@ -43,9 +43,8 @@ impl Service {
     /// unnamed.
     pub fn port_like(&self, port: &Port) -> Option<&Port> {
         let by_name = self.ports.iter().find(|p| !p.name.is_empty() && p.name == port.name);
-        by_name.or_else(|| {
-            self.ports.iter().find(|p| p.port == port.port && (p.name.is_empty() || port.name.is_empty()))
-        })
+        by_name
+            .or_else(|| self.ports.iter().find(|p| p.port == port.port && (p.name.is_empty() || port.name.is_empty())))
     }
 }
 

@@ -1,3 +1,5 @@
+//! What the board remembers, and when it calls the agent ready.
+
 use super::*;
 use crate::config::{Routing, Topology};
 use crate::flow::samples;

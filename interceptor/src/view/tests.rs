@@ -1,3 +1,5 @@
+//! The views of the example configuration.
+
 use super::*;
 use crate::config::{Config, EXAMPLE, SpaceSpec};
 

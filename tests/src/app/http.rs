@@ -43,14 +43,12 @@ pub struct Upstream {
 impl Upstream {
     /// Reads `http://HOST[:PORT]/PATH`; `resolve` is the address of HOST where it is a name.
     pub fn parse(url: &str, resolve: Option<SocketAddr>) -> Result<Upstream> {
-        let rest =
-            url.strip_prefix("http://").with_context(|| format!("{url} is not an http:// URL"))?;
+        let rest = url.strip_prefix("http://").with_context(|| format!("{url} is not an http:// URL"))?;
         let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
         let literal = || host.parse().or_else(|_| format!("{host}:80").parse());
         let address = match resolve {
             Some(address) => address,
-            None => literal()
-                .with_context(|| format!("{host} is a name: say its address with --resolve"))?,
+            None => literal().with_context(|| format!("{host} is a name: say its address with --resolve"))?,
         };
         Ok(Upstream { host: host.to_owned(), address, path: format!("/{path}") })
     }
@@ -81,15 +79,12 @@ fn connection(stream: TcpStream, peer: SocketAddr, options: &Options) -> Result<
             "peer_name": unmapped(peer_name),
             "local": unmapped(local),
         });
-        if let Some(upstream) =
-            options.call.as_ref().filter(|_| request.target().starts_with("/call"))
-        {
+        if let Some(upstream) = options.call.as_ref().filter(|_| request.target().starts_with("/call")) {
             let called = call(upstream, &request, &mut kept);
             if !options.keep_alive || called.is_err() {
                 kept = None;
             }
-            answer["upstream"] =
-                called.unwrap_or_else(|error| json!({ "error": format!("{error:#}") }));
+            answer["upstream"] = called.unwrap_or_else(|error| json!({ "error": format!("{error:#}") }));
         }
         client.send(&response(&request, &answer)).context("answering")?;
         if request.closes() {
@@ -110,11 +105,7 @@ fn response(request: &Message, answer: &Value) -> Vec<u8> {
 }
 
 /// Calls the upstream with the route headers of `request`, and returns the JSON that it answered.
-fn call(
-    upstream: &Upstream,
-    request: &Message,
-    kept: &mut Option<Connection<TcpStream>>,
-) -> Result<Value> {
+fn call(upstream: &Upstream, request: &Message, kept: &mut Option<Connection<TcpStream>>) -> Result<Value> {
     let connection = match kept {
         Some(connection) => connection,
         None => {
@@ -130,18 +121,11 @@ fn call(
     }
     head.push_str("\r\n");
     connection.send(head.as_bytes()).with_context(|| format!("calling {}", upstream.host))?;
-    let response =
-        connection.response("GET").with_context(|| format!("the answer of {}", upstream.host))?;
+    let response = connection.response("GET").with_context(|| format!("the answer of {}", upstream.host))?;
     if response.status()? != 200 {
-        bail!(
-            "{} answered {}: {}",
-            upstream.host,
-            response.start,
-            String::from_utf8_lossy(&response.body).trim()
-        );
+        bail!("{} answered {}: {}", upstream.host, response.start, String::from_utf8_lossy(&response.body).trim());
     }
-    serde_json::from_slice(&response.body)
-        .with_context(|| format!("the answer of {} is not JSON", upstream.host))
+    serde_json::from_slice(&response.body).with_context(|| format!("the answer of {} is not JSON", upstream.host))
 }
 
 /// A dual-stack listener sees IPv4 peers as `::ffff:a.b.c.d`.
@@ -158,14 +142,10 @@ mod tests {
     #[test]
     fn an_upstream_is_a_literal_address_or_a_resolved_name() {
         let literal = Upstream::parse("http://10.96.0.12/x", None).unwrap();
-        assert_eq!(
-            (literal.address, literal.path.as_str()),
-            ("10.96.0.12:80".parse().unwrap(), "/x")
-        );
+        assert_eq!((literal.address, literal.path.as_str()), ("10.96.0.12:80".parse().unwrap(), "/x"));
         let v6 = Upstream::parse("http://[fd00:96::1]:8080", None).unwrap();
         assert_eq!(v6.address, "[fd00:96::1]:8080".parse().unwrap());
-        let name =
-            Upstream::parse("http://serviceB/", Some("10.96.0.12:80".parse().unwrap())).unwrap();
+        let name = Upstream::parse("http://serviceB/", Some("10.96.0.12:80".parse().unwrap())).unwrap();
         assert_eq!((name.host.as_str(), name.path.as_str()), ("serviceB", "/"));
         assert!(Upstream::parse("http://serviceB/", None).is_err());
     }

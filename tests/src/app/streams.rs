@@ -150,8 +150,7 @@ impl Write for Total {
             self.word = self.word << 8 | u64::from(*byte);
             self.bytes += 1;
             if self.bytes.is_multiple_of(8) {
-                self.sum =
-                    (self.sum.rotate_left(5) ^ self.word).wrapping_mul(0x517c_c1b7_2722_0a95);
+                self.sum = (self.sum.rotate_left(5) ^ self.word).wrapping_mul(0x517c_c1b7_2722_0a95);
                 self.word = 0;
             }
         }
@@ -179,11 +178,7 @@ mod tests {
             total.to_json()
         };
         let whole = total(&[b"0123456789abcdef!"]);
-        assert_eq!(
-            whole,
-            total(&[b"012", b"3456789ab", b"cdef!"]),
-            "independent of how reads fall"
-        );
+        assert_eq!(whole, total(&[b"012", b"3456789ab", b"cdef!"]), "independent of how reads fall");
         assert_ne!(whole, total(&[b"0123456798abcdef!"]));
         assert_ne!(whole, total(&[b"012345679abcdef!"]));
         assert_eq!(pattern_total(100_000)["bytes"], 100_000);

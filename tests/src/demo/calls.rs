@@ -29,13 +29,7 @@ impl Cluster {
 }
 
 /// A request from a pod to a service by name, `address` being what DNS would say.
-pub(crate) fn call(
-    from: &Place,
-    host: &str,
-    address: SocketAddr,
-    path: &str,
-    headers: &[&str],
-) -> Result<Call> {
+pub(crate) fn call(from: &Place, host: &str, address: SocketAddr, path: &str, headers: &[&str]) -> Result<Call> {
     let url = format!("http://{host}{path}");
     let resolve = format!("{host}:80:{address}", address = bracketed(address));
     let mut args = vec!["-sS", "--max-time", "10", "-w", "\n%{http_code}", "--resolve", &resolve];
@@ -49,14 +43,9 @@ pub(crate) fn call(
     let text = String::from_utf8_lossy(&output.stdout);
     let (body, status) = text.rsplit_once('\n').unwrap_or_default();
     if !output.status.success() || status != "200" {
-        bail!(
-            "{command}: status {status}, {}{}",
-            String::from_utf8_lossy(&output.stderr),
-            body.trim()
-        );
+        bail!("{command}: status {status}, {}{}", String::from_utf8_lossy(&output.stderr), body.trim());
     }
-    let answer = serde_json::from_str(body)
-        .with_context(|| format!("{command}: the answer is not JSON: {body}"))?;
+    let answer = serde_json::from_str(body).with_context(|| format!("{command}: the answer is not JSON: {body}"))?;
     Ok(Call { command, answer })
 }
 
@@ -71,9 +60,7 @@ fn bracketed(address: SocketAddr) -> String {
 /// All route headers that an application saw.
 pub(crate) fn route_headers(answer: &Value) -> Vec<&str> {
     let headers = answer["headers"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let named = |pair: &&Value| {
-        pair[0].as_str().is_some_and(|name| name.eq_ignore_ascii_case(ROUTE_HEADER))
-    };
+    let named = |pair: &&Value| pair[0].as_str().is_some_and(|name| name.eq_ignore_ascii_case(ROUTE_HEADER));
     headers.iter().filter(named).filter_map(|pair| pair[1].as_str()).collect()
 }
 
@@ -87,10 +74,7 @@ pub(crate) fn path_taken(answer: &Value) -> String {
     match answer.get("upstream") {
         None => here,
         Some(Value::Object(failed)) if failed.contains_key("error") => {
-            format!(
-                "{here} → failed: {}",
-                failed.get("error").and_then(Value::as_str).unwrap_or("?")
-            )
+            format!("{here} → failed: {}", failed.get("error").and_then(Value::as_str).unwrap_or("?"))
         }
         Some(upstream) => format!("{here} → {}", path_taken(upstream)),
     }

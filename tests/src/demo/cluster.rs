@@ -78,17 +78,9 @@ impl Cluster {
         let mut config = Config::new(&lab);
         config.space("default", None).space("azureuser", Some("default"));
         config.set("routing", "ingress_suffixes", vec![SUFFIX]);
-        let service_a_default_service =
-            http_service("serviceA", "default", 10).endpoint(&service_a_default);
-        let service_a_azureuser_service =
-            http_service("serviceA", "azureuser", 10).endpoint(&service_a_azureuser);
-        for service in [
-            &service_a_default_service,
-            &service_a_azureuser_service,
-            &service_b,
-            &redis,
-            &tls.service,
-        ] {
+        let service_a_default_service = http_service("serviceA", "default", 10).endpoint(&service_a_default);
+        let service_a_azureuser_service = http_service("serviceA", "azureuser", 10).endpoint(&service_a_azureuser);
+        for service in [&service_a_default_service, &service_a_azureuser_service, &service_b, &redis, &tls.service] {
             lab.expose(service)?;
             config.service(service);
         }

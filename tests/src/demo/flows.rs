@@ -28,8 +28,7 @@ impl Seen {
             all.retain(|record| !self.0.contains(&key(record)));
             for (what, matches) in wanted {
                 if !all.iter().any(matches) {
-                    let have: Vec<String> =
-                        all.iter().map(|record| format!("  {record}")).collect();
+                    let have: Vec<String> = all.iter().map(|record| format!("  {record}")).collect();
                     bail!("no record of {what}; the new ones are:\n{}", have.join("\n"));
                 }
             }
@@ -42,9 +41,7 @@ impl Seen {
 
 /// Whether a record is of a request of that workload in that direction.
 pub(crate) fn is_request(record: &Value, workload: &str, direction: &str) -> bool {
-    record["kind"] == "request"
-        && record["workload"] == workload
-        && record["direction"] == direction
+    record["kind"] == "request" && record["workload"] == workload && record["direction"] == direction
 }
 
 /// The spaces that were tried, in order.
@@ -61,13 +58,7 @@ pub(crate) fn short(record: &Value) -> String {
         other => other.to_string(),
     };
     let field = |name: &str| text(&record[name]);
-    let mut line = format!(
-        "{:<8} {} {} {}",
-        field("direction"),
-        field("workload"),
-        field("protocol"),
-        field("kind")
-    );
+    let mut line = format!("{:<8} {} {} {}", field("direction"), field("workload"), field("protocol"), field("kind"));
     if record["kind"] == "request" {
         line.push_str(&format!(" {} {} {}", field("method"), field("path"), field("status")));
     }

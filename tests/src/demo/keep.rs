@@ -28,15 +28,9 @@ pub(super) fn wait(stage: &mut Stage) -> Result<()> {
 fn commands(stage: &Stage) -> Result<Vec<String>> {
     let outside = stage.cluster.lab.outside().netns().pid();
     let curl = |host: &str, more: &str| {
-        format!(
-            "  nsenter -t {outside} -n curl -s --resolve {host}:80:{NODE_V4} {more}http://{host}/call"
-        )
+        format!("  nsenter -t {outside} -n curl -s --resolve {host}:80:{NODE_V4} {more}http://{host}/call")
     };
-    let cli = format!(
-        "{} --admin-socket {}",
-        stage.agent.binary().display(),
-        stage.agent.socket().display()
-    );
+    let cli = format!("{} --admin-socket {}", stage.agent.binary().display(), stage.agent.socket().display());
     let pod = &stage.cluster.service_a_azureuser;
     let redis = stage.cluster.redis.first_address().context("Redis has no address")?;
     Ok(vec![
@@ -47,10 +41,7 @@ fn commands(stage: &Stage) -> Result<Vec<String>> {
         format!("  {cli} flows -f"),
         format!("  {cli} status"),
         format!("  {cli} routes"),
-        format!(
-            "  {cli} explain --workload {} --url http://serviceB/ --header 'azds-route-as: azureuser'",
-            pod.name()
-        ),
+        format!("  {cli} explain --workload {} --url http://serviceB/ --header 'azds-route-as: azureuser'", pod.name()),
         format!(
             "  sh -c 'echo $$ > {}/cgroup.procs; exec nsenter -t {} -n redis-cli -h {} info server'",
             pod.cgroup().display(),

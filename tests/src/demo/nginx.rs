@@ -38,21 +38,12 @@ pub(crate) fn ingress(lab: &Lab, pod: &Pod, routes: &[(String, SocketAddr)]) -> 
         .ok();
     }
     // A host that nobody has must not fall to the first server.
-    servers.push_str(
-        "server { listen 80 default_server; listen [::]:80 default_server; return 404; }\n",
-    );
+    servers.push_str("server { listen 80 default_server; listen [::]:80 default_server; return 404; }\n");
     start(lab, pod, 80, &servers)
 }
 
 /// Starts a TLS server on `port` that answers every request with `text`.
-pub(crate) fn tls(
-    lab: &Lab,
-    pod: &Pod,
-    port: u16,
-    certificate: &Path,
-    key: &Path,
-    text: &str,
-) -> Result<Process> {
+pub(crate) fn tls(lab: &Lab, pod: &Pod, port: u16, certificate: &Path, key: &Path, text: &str) -> Result<Process> {
     let (certificate, key) = (certificate.display(), key.display());
     let server = format!(
         "server {{\n\
@@ -70,10 +61,8 @@ fn start(lab: &Lab, pod: &Pod, port: u16, servers: &str) -> Result<Process> {
     let dir = lab.temp().join(format!("nginx-{}", pod.name()));
     fs::create_dir(&dir).with_context(|| format!("making {}", dir.display()))?;
     let file = dir.join("nginx.conf");
-    fs::write(&file, configuration(&dir, servers))
-        .with_context(|| format!("writing {}", file.display()))?;
-    let mut process =
-        pod.spawn("nginx", ["-c".as_ref(), file.as_os_str(), "-e".as_ref(), "stderr".as_ref()])?;
+    fs::write(&file, configuration(&dir, servers)).with_context(|| format!("writing {}", file.display()))?;
+    let mut process = pod.spawn("nginx", ["-c".as_ref(), file.as_os_str(), "-e".as_ref(), "stderr".as_ref()])?;
     pod.wait_listening(port, LIMIT).or_else(|error| process.expect_running().and(Err(error)))?;
     Ok(process)
 }

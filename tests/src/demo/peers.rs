@@ -33,28 +33,14 @@ pub(crate) fn require_programs(lab: &Lab) -> Result<()> {
     let missing = String::from_utf8_lossy(&output.stdout);
     if !missing.trim().is_empty() {
         let missing = missing.split_whitespace().collect::<Vec<_>>().join(", ");
-        bail!(
-            "not on PATH: {missing} (apt-get install nginx-light redis-server redis-tools openssl curl)"
-        );
+        bail!("not on PATH: {missing} (apt-get install nginx-light redis-server redis-tools openssl curl)");
     }
     Ok(())
 }
 
 /// Starts Redis on its usual port, without persistence.
 pub(crate) fn redis(pod: &Pod) -> Result<Process> {
-    let args = [
-        "--port",
-        "6379",
-        "--bind",
-        "*",
-        "-::*",
-        "--protected-mode",
-        "no",
-        "--save",
-        "",
-        "--appendonly",
-        "no",
-    ];
+    let args = ["--port", "6379", "--bind", "*", "-::*", "--protected-mode", "no", "--save", "", "--appendonly", "no"];
     let mut process = pod.spawn("redis-server", args)?;
     pod.wait_listening(6379, LIMIT).or_else(|error| process.expect_running().and(Err(error)))?;
     Ok(process)
@@ -67,18 +53,8 @@ pub(crate) fn tls(lab: &Lab, pod: &Pod) -> Result<(Tls, Process)> {
     let names = format!("subjectAltName=DNS:{TLS_NAME}");
     let [certificate_arg, key_arg] = [&certificate, &key].map(|path| path.display().to_string());
     let args = [
-        [
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-            "-nodes",
-            "-days",
-            "2",
-        ]
-        .as_slice(),
+        ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+            .as_slice(),
         &["-subj", &subject, "-addext", &names, "-keyout", &key_arg, "-out", &certificate_arg],
     ]
     .concat();
@@ -86,8 +62,7 @@ pub(crate) fn tls(lab: &Lab, pod: &Pod) -> Result<(Tls, Process)> {
     if !output.status.success() {
         bail!("openssl could not make a certificate: {}", String::from_utf8_lossy(&output.stderr));
     }
-    let server = nginx::tls(lab, pod, 8443, &certificate, &key, TLS_TEXT)
-        .context("starting the TLS server")?;
+    let server = nginx::tls(lab, pod, 8443, &certificate, &key, TLS_TEXT).context("starting the TLS server")?;
     let service = Service::new("vault", "default")
         .address(Ipv4Addr::new(10, 96, 0, 21))
         .port("https", 443, 8443, None)

@@ -30,38 +30,21 @@ pub fn plumbing() -> Result<Vec<String>> {
         ensure!(upstream["headers"][0][1] == "serviceB", "serviceB saw {upstream}");
     }
     let pod = cluster.deploy_service_b()?;
-    let own = call(
-        &cluster.service_a_default,
-        "serviceB.azureuser",
-        (SERVICE_B_AZUREUSER, 80).into(),
-        "/",
-        &[],
-    )?;
-    ensure!(
-        own.answer["name"] == "serviceB.azureuser",
-        "the new copy's own address leads to {}",
-        own.answer
-    );
+    let own = call(&cluster.service_a_default, "serviceB.azureuser", (SERVICE_B_AZUREUSER, 80).into(), "/", &[])?;
+    ensure!(own.answer["name"] == "serviceB.azureuser", "the new copy's own address leads to {}", own.answer);
     lines.push(format!("{} ({}): {}", own.command, pod.v4, path_taken(&own.answer)));
     cluster.undeploy_service_b()?;
     cluster.remove_service_b_pod()?;
 
     let from = &cluster.service_a_azureuser;
-    let redis =
-        cluster.redis.first_address().map(|address| address.ip().to_string()).unwrap_or_default();
+    let redis = cluster.redis.first_address().map(|address| address.ip().to_string()).unwrap_or_default();
     let answer = from.output("redis-cli", ["-h", &redis, "ping"])?;
     ensure!(answer.stdout == b"PONG\n", "Redis answered {answer:?}");
     lines.push("Redis: PONG".to_owned());
-    let vault = cluster
-        .tls
-        .service
-        .first_address()
-        .map(|address| address.ip().to_string())
-        .unwrap_or_default();
+    let vault = cluster.tls.service.first_address().map(|address| address.ip().to_string()).unwrap_or_default();
     let (resolve, url) = (format!("{TLS_NAME}:443:{vault}"), format!("https://{TLS_NAME}/"));
     let certificate = cluster.tls.certificate.display().to_string();
-    let answer =
-        from.output("curl", ["-sS", "--cacert", &certificate, "--resolve", &resolve, &url])?;
+    let answer = from.output("curl", ["-sS", "--cacert", &certificate, "--resolve", &resolve, &url])?;
     ensure!(answer.stdout == TLS_TEXT.as_bytes(), "the TLS server answered {answer:?}");
     lines.push(format!("TLS: {TLS_TEXT}"));
     Ok(lines)

@@ -26,24 +26,15 @@ pub(crate) const ALL: &[Step] = &[
         run: worked_example::azureuser,
     },
     Step { name: "default's URL touches only default's copies", run: worked_example::default },
-    Step {
-        name: "serviceB deployed in azureuser: the next request goes to it (R9)",
-        run: copies::deploy,
-    },
-    Step {
-        name: "that serviceB removed: the next request goes to default's again (R9)",
-        run: copies::remove,
-    },
+    Step { name: "serviceB deployed in azureuser: the next request goes to it (R9)", run: copies::deploy },
+    Step { name: "that serviceB removed: the next request goes to default's again (R9)", run: copies::remove },
     Step {
         name: "an unknown space: original destination, header unchanged, no error (R5)",
         run: copies::unknown_space,
     },
     Step { name: "Redis and TLS pass unmodified (R8)", run: opaque::redis_and_tls },
     Step { name: "explain says where a request would go and why", run: worked_example::explain },
-    Step {
-        name: "kill -9 of the interceptor: traffic goes on directly (fail-open)",
-        run: crash::kill9,
-    },
+    Step { name: "kill -9 of the interceptor: traffic goes on directly (fail-open)", run: crash::kill9 },
 ];
 
 /// The URL of serviceA in azureuser's view.

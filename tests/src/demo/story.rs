@@ -63,21 +63,13 @@ impl Story {
 
     /// Something is up and running.
     pub(crate) fn done(&self, what: &str) {
-        self.say(&format!(
-            "  {} {what} ({:.2} s)",
-            self.paint(GREEN, "up"),
-            self.start.elapsed().as_secs_f64()
-        ));
+        self.say(&format!("  {} {what} ({:.2} s)", self.paint(GREEN, "up"), self.start.elapsed().as_secs_f64()));
     }
 
     pub(crate) fn begin(&mut self, number: usize, of: usize, name: &'static str) {
         self.step = Step { number, name, ..Step::default() };
         self.step_start = Instant::now();
-        self.say(&format!(
-            "\n{} {}",
-            self.paint(BOLD, &format!("[{number}/{of}]")),
-            self.paint(BOLD, name)
-        ));
+        self.say(&format!("\n{} {}", self.paint(BOLD, &format!("[{number}/{of}]")), self.paint(BOLD, name)));
     }
 
     /// What was done or sent.
@@ -103,12 +95,7 @@ impl Story {
     }
 
     /// Asserts a claim; `seen` explains a failure.
-    pub(crate) fn check(
-        &mut self,
-        claim: &str,
-        holds: bool,
-        seen: &dyn std::fmt::Display,
-    ) -> Result<()> {
+    pub(crate) fn check(&mut self, claim: &str, holds: bool, seen: &dyn std::fmt::Display) -> Result<()> {
         if !holds {
             bail!("expected: {claim}; seen: {seen}");
         }

@@ -45,9 +45,7 @@ impl<'a> Apt<'a> {
         let _no_services = NoServices::begin()?;
         let mut install = Command::new("apt-get");
         // What is needed here is never worth removing or upgrading a package of this machine.
-        install
-            .args(["install", "--yes", "--no-install-recommends", "--no-remove", "--no-upgrade"])
-            .args(&names);
+        install.args(["install", "--yes", "--no-install-recommends", "--no-remove", "--no-upgrade"]).args(&names);
         install.env("DEBIAN_FRONTEND", "noninteractive");
         quietly(self.workspace, "installing Debian packages", &mut install)
     }
@@ -55,20 +53,14 @@ impl<'a> Apt<'a> {
     /// Whether apt could install `package`.
     pub(crate) fn offers(&mut self, package: &str) -> Result<bool> {
         self.update()?;
-        let output = Command::new("apt-cache")
-            .args(["policy", package])
-            .output()
-            .context("cannot run apt-cache")?;
+        let output = Command::new("apt-cache").args(["policy", package]).output().context("cannot run apt-cache")?;
         Ok(has_candidate(&String::from_utf8_lossy(&output.stdout)))
     }
 
     /// The first dependency of `package` that begins with `prefix`.
     pub(crate) fn dependency(&mut self, package: &str, prefix: &str) -> Result<String> {
         self.update()?;
-        let output = Command::new("apt-cache")
-            .args(["depends", package])
-            .output()
-            .context("cannot run apt-cache")?;
+        let output = Command::new("apt-cache").args(["depends", package]).output().context("cannot run apt-cache")?;
         let text = String::from_utf8_lossy(&output.stdout);
         let found = dependency_in(&text, prefix).map(str::to_owned);
         found.with_context(|| format!("apt knows no package {package} that depends on {prefix}*"))
@@ -78,22 +70,16 @@ impl<'a> Apt<'a> {
     pub(crate) fn unpack(&mut self, packages: &[&str], dir: &Path) -> Result<()> {
         self.update()?;
         let archives = dir.join("archives");
-        fs::create_dir_all(&archives)
-            .with_context(|| format!("cannot make {}", archives.display()))?;
+        fs::create_dir_all(&archives).with_context(|| format!("cannot make {}", archives.display()))?;
         let mut download = Command::new("apt-get");
         download.arg("download").args(packages).current_dir(&archives);
-        quietly(
-            self.workspace,
-            "downloading Debian packages, to be unpacked and not installed",
-            &mut download,
-        )?;
+        quietly(self.workspace, "downloading Debian packages, to be unpacked and not installed", &mut download)?;
         for entry in fs::read_dir(&archives)? {
             let mut extract = Command::new("dpkg-deb");
             extract.arg("--extract").arg(entry?.path()).arg(dir);
             quietly(self.workspace, "unpacking", &mut extract)?;
         }
-        fs::remove_dir_all(&archives)
-            .with_context(|| format!("cannot remove {}", archives.display()))
+        fs::remove_dir_all(&archives).with_context(|| format!("cannot remove {}", archives.display()))
     }
 
     fn update(&mut self) -> Result<()> {
@@ -136,8 +122,7 @@ mod tests {
 
     #[test]
     fn a_dependency_is_found_by_the_beginning_of_its_name() {
-        let depends =
-            "libstd-rust-web-1.96\n  Depends: libc6\n  Depends: libllvm22\n  Conflicts: libllvm9\n";
+        let depends = "libstd-rust-web-1.96\n  Depends: libc6\n  Depends: libllvm22\n  Conflicts: libllvm9\n";
         assert_eq!(dependency_in(depends, "libllvm"), Some("libllvm22"));
         assert_eq!(dependency_in(depends, "libzstd"), None);
     }

@@ -20,9 +20,7 @@ const SUPPORTED: [u32; 3] = [21, 22, 23];
 /// Returns once a bpf-linker that runs is where the build script finds it.
 pub(crate) fn ensure(workspace: &Workspace, rustc: &Rustc, apt: &mut Apt<'_>) -> Result<()> {
     if let Some(given) = env::var_os("BPF_LINKER").map(PathBuf::from) {
-        return runs(&given)
-            .then_some(())
-            .with_context(|| format!("BPF_LINKER={} does not run", given.display()));
+        return runs(&given).then_some(()).with_context(|| format!("BPF_LINKER={} does not run", given.display()));
     }
     let installed = workspace.bpf_tools().join("bin/bpf-linker");
     // It is asked to run: one whose libLLVM is gone is as good as none.
@@ -32,27 +30,18 @@ pub(crate) fn ensure(workspace: &Workspace, rustc: &Rustc, apt: &mut Apt<'_>) ->
     let llvm = choose_llvm(rustc.llvm, apt)?;
     apt.install(&missing_packages(llvm, |path| path.exists()))?;
     let feature = format!("llvm-{llvm}");
-    let mut cargo =
-        workspace.cargo(&["install", "bpf-linker", "--version", VERSION, "--locked", "--force"]);
-    cargo
-        .args(["--no-default-features", "--features", &feature, "--root"])
-        .arg(workspace.bpf_tools());
+    let mut cargo = workspace.cargo(&["install", "bpf-linker", "--version", VERSION, "--locked", "--force"]);
+    cargo.args(["--no-default-features", "--features", &feature, "--root"]).arg(workspace.bpf_tools());
     // Its build belongs in a directory of its own, which cargo removes afterwards.
     cargo.env_remove("CARGO_TARGET_DIR").env("LLVM_PREFIX", prefix(llvm));
-    quietly(
-        workspace,
-        "compiling bpf-linker, needed to link the eBPF programs; takes a minute or two",
-        &mut cargo,
-    )
+    quietly(workspace, "compiling bpf-linker, needed to link the eBPF programs; takes a minute or two", &mut cargo)
 }
 
 /// An LLVM that can read the compiler's bitcode, which one of the same release or a newer one can. One that is there
 /// already is better than one to be installed.
 fn choose_llvm(of_rustc: u32, apt: &mut Apt<'_>) -> Result<u32> {
     let mut fitting = fitting(of_rustc);
-    if let Some(there) =
-        fitting.clone().find(|&llvm| missing_packages(llvm, |path| path.exists()).is_empty())
-    {
+    if let Some(there) = fitting.clone().find(|&llvm| missing_packages(llvm, |path| path.exists()).is_empty()) {
         return Ok(there);
     }
     for llvm in fitting.by_ref() {
@@ -73,11 +62,7 @@ fn fitting(of_rustc: u32) -> impl Iterator<Item = u32> + Clone {
 fn missing_packages(llvm: u32, exists: impl Fn(&Path) -> bool) -> Vec<Package> {
     let rows = [
         (format!("llvm-{llvm}-dev"), "bin/llvm-config", "compile bpf-linker"),
-        (
-            format!("libpolly-{llvm}-dev"),
-            "lib/libPolly.a",
-            "make llvm-config list LLVM's libraries",
-        ),
+        (format!("libpolly-{llvm}-dev"), "lib/libPolly.a", "make llvm-config list LLVM's libraries"),
     ];
     let missing = rows.into_iter().filter(|(_, proof, _)| !exists(&prefix(llvm).join(proof)));
     missing.map(|(name, _, why)| Package { name, why }).collect()
@@ -103,8 +88,7 @@ mod tests {
 
     #[test]
     fn the_packages_follow_the_llvm_release() {
-        let names: Vec<_> =
-            missing_packages(23, |_| false).into_iter().map(|package| package.name).collect();
+        let names: Vec<_> = missing_packages(23, |_| false).into_iter().map(|package| package.name).collect();
         assert_eq!(names, ["llvm-23-dev", "libpolly-23-dev"]);
     }
 

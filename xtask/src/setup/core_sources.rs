@@ -29,11 +29,7 @@ pub(crate) fn ensure(workspace: &Workspace, rustc: &Rustc, apt: &mut Apt<'_>) ->
         }
     }
     from_debian(workspace, apt)?;
-    ensure!(
-        builds_core(&unpacked),
-        "Debian's rustc is too old, or has no sources of core: {}",
-        unpacked.display()
-    );
+    ensure!(builds_core(&unpacked), "Debian's rustc is too old, or has no sources of core: {}", unpacked.display());
     Ok(())
 }
 
@@ -41,10 +37,7 @@ fn from_rustup(workspace: &Workspace) -> Result<()> {
     let mut rustup = Command::new("rustup");
     rustup.args(["component", "add", "rust-src"]);
     quietly(workspace, "adding rust-src, needed to build core for the BPF target", &mut rustup)?;
-    ensure!(
-        Rustc::current()?.builds_core(),
-        "rust-src was added to another toolchain than the one in use"
-    );
+    ensure!(Rustc::current()?.builds_core(), "rust-src was added to another toolchain than the one in use");
     Ok(())
 }
 
@@ -53,10 +46,7 @@ fn from_debian(workspace: &Workspace, apt: &mut Apt<'_>) -> Result<()> {
     let llvm = apt.dependency(&library, "libllvm")?;
     // The only library that is not part of every Debian; bpf-linker mostly brings it.
     if !is_installed(&llvm) {
-        apt.install(&[Package {
-            name: llvm,
-            why: "run the compiler that comes with core's sources",
-        }])?;
+        apt.install(&[Package { name: llvm, why: "run the compiler that comes with core's sources" }])?;
     }
     let root = workspace.bpf_tools().join("debian");
     apt.unpack(&["rustc-web", "rust-web-src", "libstd-rust-web-dev", &library], &root)?;

@@ -83,10 +83,8 @@ mod tests {
 
     #[test]
     fn only_what_is_not_there_is_asked_for() {
-        let names: Vec<_> = needed(Demo, |proof| !matches!(proof, Command("nginx")))
-            .into_iter()
-            .map(|p| p.name)
-            .collect();
+        let names: Vec<_> =
+            needed(Demo, |proof| !matches!(proof, Command("nginx"))).into_iter().map(|p| p.name).collect();
         assert_eq!(names, ["nginx-light"]);
     }
 

@@ -42,8 +42,7 @@ fn every_key_of_the_example_is_explained_where_it_is_first() {
     for key in KEYS {
         let (_, name) = key.split();
         let is_key = |line: &str| line.trim_start_matches("- ").starts_with(&format!("{name}:"));
-        let first =
-            lines.iter().position(|line| is_key(line)).unwrap_or_else(|| panic!("{}", key.path));
+        let first = lines.iter().position(|line| is_key(line)).unwrap_or_else(|| panic!("{}", key.path));
         // An item's first key may have its explanation above the dash.
         assert!(lines[first - 1].starts_with('#'), "{} has no comment", key.path);
     }
@@ -54,17 +53,10 @@ fn the_example_is_the_worked_example_and_nothing_is_wrong_with_it() {
     let parsed = Config::parse(EXAMPLE, "f").unwrap();
     assert_eq!(parsed.warnings, []);
     let Config { topology, routing, capture, .. } = parsed.config;
-    let space = |name: &str, parent: Option<&str>| SpaceSpec {
-        name: name.into(),
-        parent: parent.map(Into::into),
-    };
+    let space = |name: &str, parent: Option<&str>| SpaceSpec { name: name.into(), parent: parent.map(Into::into) };
     assert_eq!(topology.spaces, [space("default", None), space("azureuser", Some("default"))]);
-    let services: Vec<_> =
-        topology.services.iter().map(|s| (s.name.as_str(), s.space.as_str())).collect();
-    assert_eq!(
-        services,
-        [("serviceA", "default"), ("serviceA", "azureuser"), ("serviceB", "default")]
-    );
+    let services: Vec<_> = topology.services.iter().map(|s| (s.name.as_str(), s.space.as_str())).collect();
+    assert_eq!(services, [("serviceA", "default"), ("serviceA", "azureuser"), ("serviceB", "default")]);
     assert_eq!(topology.services[1].endpoints[0].ports, [("http".to_owned(), 8081)]);
     assert_eq!(topology.workloads[0].netns, NetnsRef::Path("/run/netns/serviceA-default".into()));
     assert_eq!(topology.workloads[1].netns, NetnsRef::Pid(4711));
@@ -136,23 +128,12 @@ flows: {capacity: 1}",
     assert_eq!(config.routing.route_headers, ["x-space", "azds-route-as"]);
     assert_eq!(config.routing.ingress_suffixes, ["eus.azds.io"]);
     let kept = Routing::default();
-    assert!(
-        config.routing.default_space != kept.default_space
-            && config.routing.same_space != kept.same_space
-    );
+    assert!(config.routing.default_space != kept.default_space && config.routing.same_space != kept.same_space);
     assert_eq!((config.capture.cgroup, config.capture.outbound_port), (Some("/c".into()), 1));
     assert_eq!(config.capture.heartbeat_timeout.as_millis(), 500);
-    let Proxy {
-        workers,
-        connect_timeout,
-        detect_timeout,
-        head_timeout,
-        idle_timeout,
-        max_head_bytes,
-        splice,
-    } = config.proxy;
-    let seconds = [connect_timeout, detect_timeout, head_timeout, idle_timeout]
-        .map(|timeout| timeout.as_secs());
+    let Proxy { workers, connect_timeout, detect_timeout, head_timeout, idle_timeout, max_head_bytes, splice } =
+        config.proxy;
+    let seconds = [connect_timeout, detect_timeout, head_timeout, idle_timeout].map(|timeout| timeout.as_secs());
     assert_eq!((workers, seconds, max_head_bytes), (3, [1, 2, 3, 4], 1024));
     assert_eq!(splice, crate::config::Splice::Copy);
     assert_eq!((config.admin.socket, config.metrics.address), (PathBuf::from("/s"), None));
@@ -168,15 +149,9 @@ services: [{name: 1e3, space: 123, ports: [{port: 80}], endpoints: [{address: ':
     let service = &config.topology.services[0];
     assert_eq!((service.name.as_str(), service.space.as_str()), ("1e3", "123"));
     assert_eq!(service.addresses, [] as [IpAddr; 0]);
-    assert_eq!(
-        service.ports,
-        [PortSpec { name: String::new(), port: 80, target_port: 80, app_protocol: None }]
-    );
+    assert_eq!(service.ports, [PortSpec { name: String::new(), port: 80, target_port: 80, app_protocol: None }]);
     let endpoint = &service.endpoints[0];
-    assert_eq!(
-        (endpoint.address, endpoint.ready, endpoint.ports.len()),
-        ("10.0.0.1".parse().unwrap(), true, 0)
-    );
+    assert_eq!((endpoint.address, endpoint.ready, endpoint.ports.len()), ("10.0.0.1".parse().unwrap(), true, 0));
 }
 
 #[test]

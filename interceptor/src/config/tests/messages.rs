@@ -9,18 +9,14 @@ fn says(text: &str, expected: &[&str]) {
 
 #[test]
 fn the_document() {
-    let empty =
-        "f:1:1: the file is empty; `interceptor config example` prints a file to start from";
+    let empty = "f:1:1: the file is empty; `interceptor config example` prints a file to start from";
     for text in ["", "\n\n", "# nothing\n", "---\n", "~", "--- null\n...\n"] {
         says(text, &[empty]);
     }
     says("- a\n", &["f:1:1: expected a mapping, found a list"]);
     says("hello", &["f:1:1: expected a mapping, found \"hello\""]);
     says("{}\n---\n{}\n", &["f:2:1: a second document begins here, only one is allowed"]);
-    says(
-        "a: [\n",
-        &["f:2:1: not valid YAML: while parsing a node, did not find expected node content"],
-    );
+    says("a: [\n", &["f:2:1: not valid YAML: while parsing a node, did not find expected node content"]);
     says("spaces: !!seq []\n", &["f:1:9: YAML tags (`!name`) are not supported"]);
     says("spaces: &a [*a]\n", &["f:1:13: this alias stands for something that contains it"]);
     says("spaces: *a\n", &["f:1:9: not valid YAML: while parsing node, found unknown anchor"]);
@@ -41,21 +37,13 @@ fn unknown_keys_say_what_was_meant_where_they_belong_or_what_there_is() {
         &["f:2:42: services[0].ports[0].targetPort: unknown key; did you mean \"target_port\"?"],
     );
     says("flows: {workers: 1}\n", &["f:1:9: flows.workers: unknown key; it belongs into `proxy`"]);
-    says(
-        "proxy: {admin: 1}\n",
-        &["f:1:9: proxy.admin: unknown key; it belongs to the top of the file"],
-    );
+    says("proxy: {admin: 1}\n", &["f:1:9: proxy.admin: unknown key; it belongs to the top of the file"]);
     says("metrics: {x: 1}\n", &["f:1:11: metrics.x: unknown key; known here: address"]);
     says(
         "flows: {<<: {}}\n",
-        &[
-            "f:1:9: flows[\"<<\"]: unknown key; merge keys are not YAML 1.2; repeat what is to be merged",
-        ],
+        &["f:1:9: flows[\"<<\"]: unknown key; merge keys are not YAML 1.2; repeat what is to be merged"],
     );
-    says(
-        "flows: {\"a\\e[2J\": 1}\n",
-        &["f:1:9: flows[\"a\\u{1b}[2J\"]: unknown key; known here: capacity"],
-    );
+    says("flows: {\"a\\e[2J\": 1}\n", &["f:1:9: flows[\"a\\u{1b}[2J\"]: unknown key; known here: capacity"]);
     says("? [a]\n: 1\n", &["f:1:3: a key must be text, not a list or a mapping"]);
 }
 
@@ -97,10 +85,7 @@ fn missing_keys_and_items_that_are_nothing() {
 fn setting(section: &str, key: &str, cases: &[(&str, &str)]) {
     for (value, message) in cases {
         let column = section.len() + key.len() + 6;
-        says(
-            &format!("{section}: {{{key}: {value}}}"),
-            &[&format!("f:1:{column}: {section}.{key}: {message}")],
-        );
+        says(&format!("{section}: {{{key}: {value}}}"), &[&format!("f:1:{column}: {section}.{key}: {message}")]);
     }
 }
 
@@ -117,23 +102,12 @@ fn numbers() {
             ("0x50", "expected a port number from 1 to 65535, found \"0x50\""),
             ("[]", "expected a port number from 1 to 65535, found a list"),
             ("{}", "expected a port number from 1 to 65535, found a mapping"),
-            (
-                "~",
-                "expected a port number from 1 to 65535, found nothing; leave the key out if there is no value",
-            ),
+            ("~", "expected a port number from 1 to 65535, found nothing; leave the key out if there is no value"),
         ],
     );
     setting("proxy", "workers", &[("-1", "expected a number from 0 to 256, found \"-1\"")]);
-    setting(
-        "proxy",
-        "max_head_bytes",
-        &[("1023", "expected a number from 1024 to 1048576, found \"1023\"")],
-    );
-    setting(
-        "flows",
-        "capacity",
-        &[("1000001", "expected a number from 1 to 1000000, found \"1000001\"")],
-    );
+    setting("proxy", "max_head_bytes", &[("1023", "expected a number from 1024 to 1048576, found \"1023\"")]);
+    setting("flows", "capacity", &[("1000001", "expected a number from 1 to 1000000, found \"1000001\"")]);
 }
 
 #[test]
@@ -142,10 +116,7 @@ fn durations() {
         "capture",
         "heartbeat_timeout",
         &[
-            (
-                "2",
-                "expected a duration from 500ms to 1m, found \"2\"; add a unit, like 2s; there are ms, s, m and h",
-            ),
+            ("2", "expected a duration from 500ms to 1m, found \"2\"; add a unit, like 2s; there are ms, s, m and h"),
             ("61s", "expected a duration from 500ms to 1m, found \"61s\""),
             ("499ms", "expected a duration from 500ms to 1m, found \"499ms\""),
             ("soon", "expected a duration from 500ms to 1m, found \"soon\""),
@@ -242,29 +213,15 @@ workloads:
         &[
             &format!("f:2:9: spaces[0].name: {name} \"-x\""),
             &format!("f:6:15: services[0].addresses[0]: {address} \"10.0.0.1/24\"; write 10.0.0.1"),
-            &format!(
-                "f:6:28: services[0].addresses[1]: {address} \"0.0.0.0\"; {}",
-                hint("unspecified")
-            ),
+            &format!("f:6:28: services[0].addresses[1]: {address} \"0.0.0.0\"; {}", hint("unspecified")),
             &format!("f:6:37: services[0].addresses[2]: {address} \"::1\"; {}", hint("loopback")),
-            &format!(
-                "f:6:44: services[0].addresses[3]: {address} \"::ffff:127.0.0.1\"; {}",
-                hint("loopback")
-            ),
-            &format!(
-                "f:6:64: services[0].addresses[4]: {address} \"224.0.0.1\"; {}",
-                hint("multicast")
-            ),
-            &format!(
-                "f:6:75: services[0].addresses[5]: {address} \"255.255.255.255\"; {}",
-                hint("broadcast")
-            ),
+            &format!("f:6:44: services[0].addresses[3]: {address} \"::ffff:127.0.0.1\"; {}", hint("loopback")),
+            &format!("f:6:64: services[0].addresses[4]: {address} \"224.0.0.1\"; {}", hint("multicast")),
+            &format!("f:6:75: services[0].addresses[5]: {address} \"255.255.255.255\"; {}", hint("broadcast")),
             &format!("f:6:92: services[0].addresses[6]: {address} \"x\""),
             "f:9:18: services[0].ports[0].target_port: expected a port number from 1 to 65535, found \"http\"",
             "f:10:19: services[0].ports[0].app_protocol: expected text, found \"\"",
-            &format!(
-                "f:12:14: services[0].endpoints[0].address: {address} \"fe80::1%eth0\"; write fe80::1"
-            ),
+            &format!("f:12:14: services[0].endpoints[0].address: {address} \"fe80::1%eth0\"; write fe80::1"),
             "f:13:12: services[0].endpoints[0].ready: expected true or false, found \"yes\"",
             "f:14:19: services[0].endpoints[0].ports.http: expected a port number from 1 to 65535, found \"x\"",
             "f:14:19: services[0].endpoints[0].ports.http: the service has no port with the name \"http\"",
@@ -284,17 +241,10 @@ workloads:
 #[test]
 fn diagnostics_are_typed() {
     let errors = Config::parse("flows: {capacity: x, y: 1}", "f").unwrap_err();
-    let typed: Vec<_> = errors
-        .diagnostics
-        .iter()
-        .map(|d| (d.severity, d.kind, d.line, d.column, &*d.path))
-        .collect();
+    let typed: Vec<_> = errors.diagnostics.iter().map(|d| (d.severity, d.kind, d.line, d.column, &*d.path)).collect();
     assert_eq!(
         typed,
-        [
-            (Severity::Error, Kind::Value, 1, 19, "flows.capacity"),
-            (Severity::Error, Kind::Key, 1, 22, "flows.y"),
-        ]
+        [(Severity::Error, Kind::Value, 1, 19, "flows.capacity"), (Severity::Error, Kind::Key, 1, 22, "flows.y"),]
     );
     assert_eq!(errors.to_string().lines().count(), 2);
 }

@@ -117,7 +117,8 @@ workloads: [{name: w, space: defualt, pid: 1, addresses: [10.0.0.1], cgroup: /c}
 
 #[test]
 fn cgroups_that_nobody_names() {
-    let workloads = "workloads: [{name: a, pid: 1, addresses: [10.0.0.1]}, {name: b, pid: 2, cgroup: /c, addresses: [10.0.0.2]}]\n";
+    let workloads =
+        "workloads: [{name: a, pid: 1, addresses: [10.0.0.1]}, {name: b, pid: 2, cgroup: /c, addresses: [10.0.0.2]}]\n";
     assert_eq!(
         said(workloads),
         [
@@ -142,13 +143,8 @@ fn faults_of_the_space_tree_are_warnings_and_the_rest_is_used() {
 services: [{name: s, space: child, ports: [{port: 80}]}]
 ";
     let parsed = Config::parse(text, "f").unwrap();
-    assert_eq!(
-        (parsed.config.topology.spaces.len(), parsed.config.topology.services.len()),
-        (5, 1)
-    );
-    assert!(
-        parsed.warnings.iter().all(|d| (d.severity, d.kind) == (Severity::Warning, Kind::Space))
-    );
+    assert_eq!((parsed.config.topology.spaces.len(), parsed.config.topology.services.len()), (5, 1));
+    assert!(parsed.warnings.iter().all(|d| (d.severity, d.kind) == (Severity::Warning, Kind::Space)));
     assert_eq!(
         said(text),
         [
@@ -162,11 +158,8 @@ services: [{name: s, space: child, ports: [{port: 80}]}]
 
 #[test]
 fn warnings_are_reported_with_errors_in_the_order_of_the_text() {
-    let errors = Config::parse(
-        "flows: {capacity: 0}\nspaces: [{name: a, parent: b}]\nadmin: {socket: x}\n",
-        "f",
-    )
-    .unwrap_err();
+    let errors =
+        Config::parse("flows: {capacity: 0}\nspaces: [{name: a, parent: b}]\nadmin: {socket: x}\n", "f").unwrap_err();
     let severities: Vec<_> = errors.diagnostics.iter().map(|d| d.severity).collect();
     assert_eq!(severities, [Severity::Error, Severity::Warning, Severity::Error]);
 }

@@ -12,10 +12,7 @@ fn survives(bytes: &[u8]) {
         let lines = bytes.iter().filter(|b| matches!(b, b'\n' | b'\r')).count() + 1;
         assert!(!errors.diagnostics.is_empty());
         for diagnostic in &errors.diagnostics {
-            assert!(
-                (1..=lines + 1).contains(&diagnostic.line) && diagnostic.column > 0,
-                "{diagnostic}"
-            );
+            assert!((1..=lines + 1).contains(&diagnostic.line) && diagnostic.column > 0, "{diagnostic}");
         }
     }
 }
@@ -63,20 +60,8 @@ fn the_example_with_a_byte_that_is_another_one() {
 #[test]
 fn the_example_with_lines_moved_repeated_and_broken() {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
-    let tokens: [&[u8]; 12] = [
-        b"- ",
-        b"? ",
-        b": ",
-        b"&a ",
-        b"*a",
-        b"<<: ",
-        b"|\n",
-        b">-\n",
-        b"---\n",
-        b"...\n",
-        b"%YAML 1.2\n",
-        b"!!str ",
-    ];
+    let tokens: [&[u8]; 12] =
+        [b"- ", b"? ", b": ", b"&a ", b"*a", b"<<: ", b"|\n", b">-\n", b"---\n", b"...\n", b"%YAML 1.2\n", b"!!str "];
     for _ in 0..2000 {
         let mut bytes = seed();
         for _ in 0..=random.below(8) {
@@ -85,9 +70,7 @@ fn the_example_with_lines_moved_repeated_and_broken() {
             match random.below(4) {
                 0 => drop(bytes.splice(to..to, piece)),
                 1 => drop(bytes.drain(from.min(to)..from.max(to).min(from.min(to) + 40))),
-                2 => drop(
-                    bytes.splice(from..from, tokens[random.below(tokens.len())].iter().copied()),
-                ),
+                2 => drop(bytes.splice(from..from, tokens[random.below(tokens.len())].iter().copied())),
                 _ => bytes[from] = u8::try_from(random.below(256)).unwrap(),
             }
             if bytes.is_empty() {
@@ -104,8 +87,8 @@ fn bombs_end_in_an_error_soon() {
     let deep = format!("f:1:{}: nested deeper than {MAX_DEPTH} levels", MAX_DEPTH + 1);
     assert_eq!(said(&("[".repeat(40) + &"]".repeat(40))), [deep]);
     for piece in [
-        "[", "{", "- ", "? ", ": ", "{a: ", "[? ", "&a ", "a: ", "- - ", "!a ", "a: &a\n", "\"",
-        "*a ", "|\n ", "%", "\t",
+        "[", "{", "- ", "? ", ": ", "{a: ", "[? ", "&a ", "a: ", "- - ", "!a ", "a: &a\n", "\"", "*a ", "|\n ", "%",
+        "\t",
     ] {
         survives(piece.repeat(20_000).as_bytes());
     }
@@ -117,10 +100,7 @@ fn bombs_end_in_an_error_soon() {
     assert_eq!(said(&laughs), [format!("f:6:25: more than {MAX_NODES} values, aliases expanded")]);
     let ladder: String = (1..100).map(|level| format!("- &a{level} [*a{}]\n", level - 1)).collect();
     let said = said(&format!("- &a0 [x]\n{ladder}"));
-    assert!(
-        said.len() == 1 && said[0].ends_with("nested deeper than 16 levels, aliases expanded"),
-        "{said:?}"
-    );
+    assert!(said.len() == 1 && said[0].ends_with("nested deeper than 16 levels, aliases expanded"), "{said:?}");
     assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
 }
 

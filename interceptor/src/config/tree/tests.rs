@@ -11,10 +11,7 @@ fn spaces(list: &[(&str, &str)]) -> Vec<SpaceSpec> {
 }
 
 fn faults(list: &[(&str, &str)]) -> Vec<(usize, String)> {
-    space_faults(&spaces(list))
-        .into_iter()
-        .map(|(index, fault)| (index, fault.to_string()))
-        .collect()
+    space_faults(&spaces(list)).into_iter().map(|(index, fault)| (index, fault.to_string())).collect()
 }
 
 #[test]
@@ -29,10 +26,7 @@ fn the_fourth_level_is_too_deep_and_what_is_below_has_a_faulty_ancestor() {
         (1, "it is more than 3 derived levels below its root (e → d → c → b → a)".to_owned()),
         (2, "the space it derives from cannot be used (f → e)".to_owned()),
     ];
-    assert_eq!(
-        faults(&[("a", ""), ("e", "d"), ("f", "e"), ("b", "a"), ("c", "b"), ("d", "c")]),
-        expected
-    );
+    assert_eq!(faults(&[("a", ""), ("e", "d"), ("f", "e"), ("b", "a"), ("c", "b"), ("d", "c")]), expected);
 }
 
 #[test]
@@ -53,10 +47,7 @@ fn every_space_of_a_cycle_names_it_from_its_own_side() {
         (3, "it derives from itself (c → a → b → c)".to_owned()),
         (4, "it derives from itself (self → self)".to_owned()),
     ];
-    assert_eq!(
-        faults(&[("tail", "a"), ("a", "b"), ("b", "c"), ("c", "a"), ("self", "self"), ("ok", "")]),
-        expected
-    );
+    assert_eq!(faults(&[("tail", "a"), ("a", "b"), ("b", "c"), ("c", "a"), ("self", "self"), ("ok", "")]), expected);
 }
 
 #[test]
@@ -69,15 +60,11 @@ fn of_equal_names_the_first_is_the_parent() {
 fn a_hundred_thousand_spaces_in_one_chain_or_cycle_take_no_time() {
     let count = 100_000;
     let names: Vec<_> = (0..=count).map(|index| format!("s{index}")).collect();
-    let mut chain: Vec<_> =
-        (0..count).map(|i| (names[i].as_str(), names[i + 1].as_str())).collect();
+    let mut chain: Vec<_> = (0..count).map(|i| (names[i].as_str(), names[i + 1].as_str())).collect();
     chain.push((&names[count], ""));
     assert_eq!(space_faults(&spaces(&chain)).len(), count - MAX_DERIVED_LEVELS);
     chain[count].1 = &names[0];
     let cycle = faults(&chain);
     assert_eq!(cycle.len(), count + 1);
-    assert_eq!(
-        cycle[5].1,
-        "it derives from itself (s5 → s6 → s7 → s8 → s9 → s10 → s11 → s12 → … (100001 spaces))"
-    );
+    assert_eq!(cycle[5].1, "it derives from itself (s5 → s6 → s7 → s8 → s9 → s10 → s11 → s12 → … (100001 spaces))");
 }

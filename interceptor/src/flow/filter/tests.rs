@@ -1,3 +1,5 @@
+//! What every condition lets through, and what is refused as a filter.
+
 use super::super::samples;
 use super::*;
 

@@ -1,3 +1,5 @@
+//! The bounds of the ring, what followers see and lose, and publishing from many threads.
+
 use std::time::Duration;
 
 use super::super::{RecordKind, samples};

@@ -1,3 +1,5 @@
+//! The lines of both kinds, literally: their names are a promise.
+
 use super::super::samples;
 use super::*;
 

@@ -169,7 +169,9 @@ mod tests {
         }
         assert_eq!(fields(&["5", "6"], &[]), Err(LengthError::Differing));
         assert_eq!(fields(&["5,6"], &[]), Err(LengthError::Differing));
-        for value in ["", "gzip", "gzip, chunked", "chunked, chunked", "identity", "xchunked", "chunked;q=1", "\x0bchunked"] {
+        for value in
+            ["", "gzip", "gzip, chunked", "chunked, chunked", "identity", "xchunked", "chunked;q=1", "\x0bchunked"]
+        {
             assert_eq!(fields(&[], &[value]), Err(LengthError::TransferEncoding), "{value:?}");
         }
         assert_eq!(fields(&[], &["chunked", "chunked"]), Err(LengthError::TransferEncoding));

@@ -363,7 +363,13 @@ mod tests {
             let text = format!("HTTP/1.1 {status} X\r\nContent-Length: 5\r\n\r\n");
             assert_eq!(read(&text, RequestKind::Ordinary).framing, Framing::NONE, "{status}");
         }
-        assert!(response(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", RequestKind::Ordinary).is_err());
+        assert!(
+            response(
+                b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+                RequestKind::Ordinary
+            )
+            .is_err()
+        );
         assert_eq!(response(b"HTTP/1.1 200 OK\r\nContent-Le", RequestKind::Ordinary), Ok(None));
     }
 }

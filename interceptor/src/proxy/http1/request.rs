@@ -137,8 +137,7 @@ impl RequestInFlight {
 
     /// Publishes the record of a request whose head could not be read.
     pub(super) fn unread(connection: &Connection, answer: &Answer, sent: u64) {
-        let mut request =
-            Self { decision: undecided(), begin: Instant::now(), record: empty(connection) };
+        let mut request = Self { decision: undecided(), begin: Instant::now(), record: empty(connection) };
         note_answer(&mut request.record, answer);
         request.publish(connection, 0, sent);
     }

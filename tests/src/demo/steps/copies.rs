@@ -12,10 +12,9 @@ pub(super) fn deploy(stage: &mut Stage) -> Result<()> {
     let pod = stage.cluster.deploy_service_b().context("deploying serviceB in azureuser")?;
     stage.agent.reload(&stage.cluster.config)?;
     let address = pod.v4;
-    stage.story.sent(&format!(
-        "serviceB deployed in azureuser as the pod {} ({address}), configuration reloaded",
-        pod.name()
-    ));
+    stage
+        .story
+        .sent(&format!("serviceB deployed in azureuser as the pod {} ({address}), configuration reloaded", pod.name()));
     call_and_expect(stage, "serviceB.azureuser", "azureuser")
 }
 
@@ -36,18 +35,13 @@ fn call_and_expect(stage: &mut Stage, service_b: &str, space: &str) -> Result<()
     let flows = stage.seen.expect(
         &stage.agent,
         &[(&format!("the request from serviceA.azureuser to {service_b}"), &|record| {
-            is_request(record, "serviceA-azureuser", "outbound")
-                && record["target"]["space"] == space
+            is_request(record, "serviceA-azureuser", "outbound") && record["target"]["space"] == space
         })],
     )?;
     stage.story.flows(flows);
     let running = stage.agent.process().expect_running();
     let seen = json!(running.as_ref().err().map(ToString::to_string));
-    stage.story.check(
-        "nothing was restarted: the interceptor is the process of step 1",
-        running.is_ok(),
-        &seen,
-    )
+    stage.story.check("nothing was restarted: the interceptor is the process of step 1", running.is_ok(), &seen)
 }
 
 /// A header that names no space we know is none of our business.

@@ -24,16 +24,9 @@ pub(super) fn kill9(stage: &mut Stage) -> Result<()> {
     let elapsed = killed.elapsed();
     let answer = stage.tell(call);
     stage.check_answer(&answer, "serviceB.default", &["azureuser"])?;
-    let direct =
-        answer["peer"].as_str().is_some_and(|peer| peer.starts_with(&format!("{client}:")));
-    stage.story.check(
-        &format!("it saw the pod as its peer ({client})"),
-        direct,
-        &answer["peer"],
-    )?;
-    stage
-        .story
-        .say(&format!("    (answered {:.0} ms after the kill)", elapsed.as_secs_f64() * 1000.0));
+    let direct = answer["peer"].as_str().is_some_and(|peer| peer.starts_with(&format!("{client}:")));
+    stage.story.check(&format!("it saw the pod as its peer ({client})"), direct, &answer["peer"])?;
+    stage.story.say(&format!("    (answered {:.0} ms after the kill)", elapsed.as_secs_f64() * 1000.0));
 
     let call = stage.cluster.visit(AZUREUSER_HOST, "/call", &[])?;
     let answer = stage.tell(call);

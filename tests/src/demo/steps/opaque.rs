@@ -15,8 +15,7 @@ pub(super) fn redis_and_tls(stage: &mut Stage) -> Result<()> {
     let address = address(&stage.cluster.redis)?;
     let (host, port) = (address.ip().to_string(), address.port().to_string());
     let base = ["-h", host.as_str(), "-p", port.as_str()];
-    let set =
-        run(stage, "redis-cli", &[&base, ["set", "space", "azureuser"].as_slice()].concat(), None)?;
+    let set = run(stage, "redis-cli", &[&base, ["set", "space", "azureuser"].as_slice()].concat(), None)?;
     stage.story.check("Redis took the value", set.trim() == "OK", &set)?;
     let get = run(stage, "redis-cli", &[&base, ["get", "space"].as_slice()].concat(), None)?;
     stage.story.check("Redis gave it back", get.trim() == "azureuser", &get)?;
@@ -25,16 +24,11 @@ pub(super) fn redis_and_tls(stage: &mut Stage) -> Result<()> {
     let file = stage.cluster.lab.temp().join("blob");
     fs::write(&file, &text).with_context(|| format!("writing {}", file.display()))?;
     let input = File::open(&file).with_context(|| format!("opening {}", file.display()))?;
-    let set =
-        run(stage, "redis-cli", &[&base, ["-x", "set", "blob"].as_slice()].concat(), Some(input))?;
+    let set = run(stage, "redis-cli", &[&base, ["-x", "set", "blob"].as_slice()].concat(), Some(input))?;
     stage.story.check(&format!("Redis took {} bytes", text.len()), set.trim() == "OK", &set)?;
     let get = run(stage, "redis-cli", &[&base, ["get", "blob"].as_slice()].concat(), None)?;
     let length = get.len();
-    stage.story.check(
-        "they came back the same",
-        get.trim_end() == text,
-        &format_args!("{length} bytes"),
-    )?;
+    stage.story.check("they came back the same", get.trim_end() == text, &format_args!("{length} bytes"))?;
 
     let address = self::address(&stage.cluster.tls.service)?;
     let resolve = format!("{TLS_NAME}:443:{}", address.ip());
@@ -42,16 +36,10 @@ pub(super) fn redis_and_tls(stage: &mut Stage) -> Result<()> {
     let url = format!("https://{TLS_NAME}/");
     let args = ["-sS", "--max-time", "10", "--cacert", &certificate, "--resolve", &resolve, &url];
     let body = run(stage, "curl", &args, None)?;
-    stage.story.check(
-        "TLS was verified with the server's own certificate, end to end",
-        body == TLS_TEXT,
-        &body,
-    )?;
+    stage.story.check("TLS was verified with the server's own certificate, end to end", body == TLS_TEXT, &body)?;
 
     let of = |record: &Value, protocol: &str, service: &str| {
-        record["kind"] == "connection"
-            && record["protocol"] == protocol
-            && record["service"] == service
+        record["kind"] == "connection" && record["protocol"] == protocol && record["service"] == service
     };
     let flows = stage.seen.expect(
         &stage.agent,
@@ -76,11 +64,9 @@ fn run(stage: &mut Stage, program: &str, args: &[&str], input: Option<File>) -> 
     if !output.status.success() {
         bail!("{shown} ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
     }
-    let text = String::from_utf8(output.stdout)
-        .with_context(|| format!("reading the output of {shown}"))?;
+    let text = String::from_utf8(output.stdout).with_context(|| format!("reading the output of {shown}"))?;
     stage.story.sent(&shown);
-    let short =
-        if text.len() > 100 { format!("({} bytes)", text.len()) } else { text.trim().to_owned() };
+    let short = if text.len() > 100 { format!("({} bytes)", text.len()) } else { text.trim().to_owned() };
     stage.story.received(&short, json!(short));
     Ok(text)
 }

@@ -17,27 +17,20 @@ pub(super) fn azureuser(stage: &mut Stage) -> Result<()> {
         &stage.agent,
         &[
             ("the request from the ingress to serviceA.azureuser", &|record| {
-                is_request(record, "serviceA-azureuser", "inbound")
-                    && record["space"] == "azureuser"
+                is_request(record, "serviceA-azureuser", "inbound") && record["space"] == "azureuser"
             }),
             ("the request from serviceA.azureuser to serviceB", &|record| {
-                is_request(record, "serviceA-azureuser", "outbound")
-                    && record["service"] == "serviceB.default"
+                is_request(record, "serviceA-azureuser", "outbound") && record["service"] == "serviceB.default"
             }),
         ],
     )?;
-    let outbound =
-        flows.iter().find(|record| is_request(record, "serviceA-azureuser", "outbound")).cloned();
+    let outbound = flows.iter().find(|record| is_request(record, "serviceA-azureuser", "outbound")).cloned();
     stage.story.flows(flows);
     let record = outbound.unwrap_or(Value::Null);
     let claim = "the flow to serviceB has space azureuser, from the header";
     let from_header = record["space"] == "azureuser" && record["space_from"] == "header";
     stage.story.check(claim, from_header, &record)?;
-    stage.story.check(
-        "it tried azureuser, then default",
-        chain(&record) == ["azureuser", "default"],
-        &record,
-    )?;
+    stage.story.check("it tried azureuser, then default", chain(&record) == ["azureuser", "default"], &record)?;
     stage.story.check("its target is in default", record["target"]["space"] == "default", &record)
 }
 
@@ -54,14 +47,12 @@ pub(super) fn default(stage: &mut Stage) -> Result<()> {
                 is_request(record, "serviceA-default", "inbound") && record["space"] == "default"
             }),
             ("the request from serviceA.default to serviceB", &|record| {
-                is_request(record, "serviceA-default", "outbound")
-                    && record["target"]["space"] == "default"
+                is_request(record, "serviceA-default", "outbound") && record["target"]["space"] == "default"
             }),
         ],
     )?;
     // Requests only: the record of a connection of step 1 may come late.
-    let of_azureuser =
-        |record: &&Value| record["kind"] == "request" && record["workload"] == "serviceA-azureuser";
+    let of_azureuser = |record: &&Value| record["kind"] == "request" && record["workload"] == "serviceA-azureuser";
     let elsewhere = flows.iter().find(of_azureuser).cloned();
     stage.story.flows(flows);
     let seen = elsewhere.clone().unwrap_or(Value::Null);

@@ -1,0 +1,132 @@
+//! Where commands print: stdout with or without colours, whose reader may go away at any time.
+//!
+//! Text that came from the network or the cluster passes [`clean`] first: it may hold terminal controls.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::io::{self, Write};
+
+/// Whoever read the output has gone; not an error of the command.
+#[derive(Debug, thiserror::Error)]
+#[error("the output was closed")]
+pub(super) struct OutputClosed;
+
+/// What text looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Style {
+    Plain,
+    Bold,
+    Dim,
+    Good,
+    Warn,
+    Bad,
+}
+
+impl Style {
+    const fn code(self) -> &'static str {
+        match self {
+            Self::Plain => "",
+            Self::Bold => "\x1b[1m",
+            Self::Dim => "\x1b[2m",
+            Self::Good => "\x1b[32m",
+            Self::Warn => "\x1b[33m",
+            Self::Bad => "\x1b[31m",
+        }
+    }
+}
+
+/// What a command prints on.
+pub(super) struct Screen<'a> {
+    out: &'a mut dyn Write,
+    color: bool,
+}
+
+impl<'a> Screen<'a> {
+    pub(super) fn new(out: &'a mut dyn Write, color: bool) -> Self {
+        Self { out, color }
+    }
+
+    /// Prints a line.
+    pub(super) fn line(&mut self, text: impl fmt::Display) -> anyhow::Result<()> {
+        checked(writeln!(self.out, "{text}"))
+    }
+
+    /// Prints bytes as they are.
+    pub(super) fn raw(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
+        checked(self.out.write_all(bytes))
+    }
+
+    /// Shows what was printed so far.
+    pub(super) fn flush(&mut self) -> anyhow::Result<()> {
+        checked(self.out.flush())
+    }
+
+    /// Text in a style, if this screen has styles.
+    pub(super) fn paint<'t>(&self, style: Style, text: &'t str) -> Cow<'t, str> {
+        if !self.color || style == Style::Plain || text.is_empty() {
+            return Cow::Borrowed(text);
+        }
+        Cow::Owned(format!("{}{text}\x1b[0m", style.code()))
+    }
+}
+
+fn checked(written: io::Result<()>) -> anyhow::Result<()> {
+    written.map_err(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => OutputClosed.into(),
+        _ => anyhow::Error::new(error).context("writing the output"),
+    })
+}
+
+/// Text without anything that a terminal would act on.
+pub(super) fn clean(text: &str) -> Cow<'_, str> {
+    // Besides controls: characters that reorder or hide what follows.
+    let harmful = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+    };
+    if !text.contains(harmful) {
+        return Cow::Borrowed(text);
+    }
+    let mut cleaned = String::with_capacity(text.len());
+    for c in text.chars() {
+        if harmful(c) {
+            cleaned.extend(c.escape_default());
+        } else {
+            cleaned.push(c);
+        }
+    }
+    Cow::Owned(cleaned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terminal_controls_become_visible() {
+        assert_eq!(clean("/a\u{1b}[2J\u{202e}\n"), "/a\\u{1b}[2J\\u{202e}\\n");
+        assert!(matches!(clean("/ä?b=c"), Cow::Borrowed("/ä?b=c")));
+    }
+
+    #[test]
+    fn styles_are_written_only_where_there_are_colours() {
+        let mut out = Vec::new();
+        assert_eq!(Screen::new(&mut out, false).paint(Style::Bad, "x"), "x");
+        assert_eq!(Screen::new(&mut out, true).paint(Style::Bad, "x"), "\x1b[31mx\x1b[0m");
+        assert_eq!(Screen::new(&mut out, true).paint(Style::Plain, "x"), "x");
+    }
+
+    #[test]
+    fn a_closed_output_is_told_from_other_errors() {
+        struct Closed;
+        impl Write for Closed {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::BrokenPipe.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        assert!(Screen::new(&mut Closed, false).line("x").unwrap_err().is::<OutputClosed>());
+    }
+}

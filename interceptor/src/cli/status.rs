@@ -1,0 +1,126 @@
+//! `interceptor status`: how the agent is, on one screen.
+
+use super::Ended;
+use super::args::OutputMode;
+use super::client::Client;
+use super::output::{Screen, Style, clean};
+use super::table::{Cell, Table, row};
+use crate::status::{HookState, Status, WorkloadState};
+
+pub(super) fn show(client: &Client, mode: OutputMode, screen: &mut Screen<'_>) -> anyhow::Result<Ended> {
+    let lines = client.lines("/v1/status")?;
+    if mode == OutputMode::Json {
+        lines.iter().try_for_each(|line| screen.line(line))?;
+    } else {
+        for status in Client::values(&lines)? {
+            print(&status, mode, screen)?;
+        }
+    }
+    Ok(Ended::Well)
+}
+
+pub(super) fn print(status: &Status, mode: OutputMode, screen: &mut Screen<'_>) -> anyhow::Result<()> {
+    let wide = mode == OutputMode::Wide;
+    summary(status, screen)?;
+    for listener in status.listeners.iter().filter(|_| wide) {
+        fact(screen, "listener", &format!("{} on {}", listener.name, listener.address))?;
+    }
+    hooks(status, wide, screen)?;
+    workloads(status, wide, screen)?;
+    kernel(status, wide, screen)
+}
+
+fn summary(status: &Status, screen: &mut Screen<'_>) -> anyhow::Result<()> {
+    let ready = if status.ready {
+        screen.paint(Style::Good, "ready").into_owned()
+    } else {
+        screen.paint(Style::Bad, &format!("not ready: {}", status.not_ready_because.join("; "))).into_owned()
+    };
+    let uptime = duration(status.uptime_seconds);
+    screen.line(format_args!("agent {} (pid {}), up {uptime}, {ready}", status.version, status.pid))?;
+    let source = &status.source;
+    let loaded = source.loaded_at.as_deref().unwrap_or("never");
+    fact(
+        screen,
+        "source",
+        &format!("{} {}, version {} of {loaded}", source.kind, source.origin, status.snapshot_version),
+    )?;
+    if let Some(error) = &source.last_error {
+        // A refused file has a line for each of its faults.
+        for line in error.lines() {
+            fact(screen, "refused", &screen.paint(Style::Bad, &clean(line)))?;
+        }
+    }
+    for warning in &source.warnings {
+        fact(screen, "warning", &screen.paint(Style::Warn, &clean(warning)))?;
+    }
+    fact(screen, "holds", &format!("{} spaces, {} services", status.spaces, status.services))?;
+    let counts = status.workloads;
+    let (captured, pending, failed) = (counts.captured, counts.pending, counts.failed);
+    fact(screen, "workloads", &format!("{captured} captured, {pending} pending, {failed} failed"))?;
+    let heartbeat = status.heartbeat_age_ms.map_or_else(|| "none yet".to_owned(), |age| format!("{age} ms ago"));
+    fact(screen, "threads", &format!("{} workers; last heartbeat {heartbeat}", status.workers))?;
+    let splice = &status.splice;
+    fact(screen, "opaque", &format!("{} ({})", splice.backend, splice.why))?;
+    let flows = &status.flows;
+    let (kept, capacity) = (flows.kept, flows.capacity);
+    fact(screen, "flows", &format!("{kept} of {capacity} kept, {} published, {} lost", flows.published, flows.lost))?;
+    let passed = status.passed;
+    fact(screen, "passed", &format!("{} outbound, {} inbound connections left alone", passed.outbound, passed.inbound))
+}
+
+fn hooks(status: &Status, wide: bool, screen: &mut Screen<'_>) -> anyhow::Result<()> {
+    let mut table = Table::new(&["HOOK", "STATE", "DETAIL"]);
+    for hook in &status.hooks {
+        let style = match hook.state {
+            HookState::Attached => Style::Good,
+            HookState::Unavailable | HookState::Detached => Style::Warn,
+        };
+        let shown = wide || hook.state != HookState::Attached;
+        let detail = if shown { hook.detail.as_str() } else { "" };
+        table.push(row![&hook.name, Cell::styled(hook.state.to_string(), style), detail]);
+    }
+    screen.line("")?;
+    table.print("no hooks", screen)
+}
+
+/// Only those in trouble, unless more is wanted: `interceptor workloads` lists them all.
+fn workloads(status: &Status, wide: bool, screen: &mut Screen<'_>) -> anyhow::Result<()> {
+    let shown = status.workload_states.iter().filter(|w| wide || w.state != WorkloadState::Captured);
+    let mut table = Table::new(&["WORKLOAD", "STATE", "DETAIL"]);
+    for workload in shown.clone() {
+        let style = match workload.state {
+            WorkloadState::Captured => Style::Good,
+            WorkloadState::Pending => Style::Warn,
+            WorkloadState::Failed => Style::Bad,
+        };
+        table.push(row![&workload.name, Cell::styled(workload.state.to_string(), style), &workload.detail]);
+    }
+    if shown.count() > 0 {
+        screen.line("")?;
+        table.print("", screen)?;
+    }
+    Ok(())
+}
+
+fn kernel(status: &Status, wide: bool, screen: &mut Screen<'_>) -> anyhow::Result<()> {
+    let mut table = Table::new(&["DIRECTION", "HOOKS SAW", "CONNECTIONS"]);
+    let shown = status.kernel.iter().filter(|count| wide || count.connections > 0);
+    for count in shown.clone() {
+        table.push(row![&count.direction, &count.reason, count.connections.to_string()]);
+    }
+    if shown.count() > 0 {
+        screen.line("")?;
+        table.print("", screen)?;
+    }
+    Ok(())
+}
+
+/// A named fact. The text may hold colours; whatever came from elsewhere was cleaned before.
+fn fact(screen: &mut Screen<'_>, name: &str, text: &str) -> anyhow::Result<()> {
+    screen.line(format_args!("  {name:<10}{text}"))
+}
+
+fn duration(seconds: u64) -> String {
+    humantime::format_duration(std::time::Duration::from_secs(seconds)).to_string()
+}
