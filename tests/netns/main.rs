@@ -4,6 +4,9 @@
 //! mission (R1 to R11) is named by the tests that prove it and its opposite.
 
 mod bodies;
+mod crash;
 mod http1;
 mod opaque;
+mod reload;
+mod scale;
 mod wire;
