@@ -7,14 +7,28 @@
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod bodies;
+#[cfg(test)]
+mod crash;
+#[cfg(test)]
 mod families;
 #[cfg(test)]
 mod flows;
 #[cfg(test)]
+mod http1;
+#[cfg(test)]
 mod metrics;
+#[cfg(test)]
+mod opaque;
+#[cfg(test)]
+mod reload;
 #[cfg(test)]
 mod rules;
 #[cfg(test)]
+mod scale;
+#[cfg(test)]
 mod stage;
+#[cfg(test)]
+mod wire;
 #[cfg(test)]
 mod worked_example;

@@ -5,6 +5,7 @@
 
 pub mod dial;
 pub mod http;
+pub mod load;
 pub mod streams;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};

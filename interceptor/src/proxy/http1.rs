@@ -12,6 +12,9 @@ pub mod message;
 mod request;
 mod upstreams;
 
+#[cfg(test)]
+mod tests;
+
 use std::future::{Future as _, poll_fn};
 use std::io;
 use std::task::{Context as TaskContext, Poll};

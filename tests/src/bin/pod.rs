@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
-use interceptor_tests::app::{dial, http, streams};
+use interceptor_tests::app::{dial, http, load, streams};
 use interceptor_tests::{guardian, sockets};
 
 /// Small applications for the pods of the laboratory.
@@ -109,6 +109,30 @@ enum Command {
         #[arg(long, default_value = "")]
         send: String,
     },
+    /// Send GET requests on many connections and print what came of them as JSON.
+    Load {
+        /// The server.
+        #[arg(long)]
+        to: SocketAddr,
+        /// Connections in all.
+        #[arg(long)]
+        connections: usize,
+        /// Requests on each connection.
+        #[arg(long, default_value_t = 1)]
+        requests: usize,
+        /// Connections at a time.
+        #[arg(long, default_value_t = 8)]
+        threads: usize,
+    },
+    /// Open connections to an echo, print their number, and hold them until killed.
+    Hold {
+        /// The echo.
+        #[arg(long)]
+        to: SocketAddr,
+        /// How many.
+        #[arg(long)]
+        count: usize,
+    },
     /// Make a socket and pass it over stdin, a unix socket.
     #[command(hide = true)]
     Socket {
@@ -149,6 +173,10 @@ fn main() -> Result<()> {
             let seen = dial::run(&dial::Options { to, v6_only, source, device, send })?;
             print(&format!("{seen}\n"))
         }
+        Command::Load { to, connections, requests, threads } => {
+            print(&format!("{}\n", load::load(load::Load { to, connections, requests, threads })?))
+        }
+        Command::Hold { to, count } => load::hold(to, count),
         Command::Socket { how, address } => sockets::run(&how, address),
         Command::Guardian { cgroup, temp } => guardian::run(&cgroup, &temp),
     }
