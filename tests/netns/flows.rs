@@ -38,7 +38,7 @@ fn there_is_exactly_one_record_per_connection_and_per_request() {
     let echo = scene.program("echo", 7000, &["echo", "--listen", "[::]:7000"]);
     let silent = scene.lab.pod("silent").unwrap();
     scene.publish(&bare_service("echo", "default", 30).port("a", 80, 7000, None).endpoint(&echo));
-    scene.publish(&bare_service("silent", "default", 31).port("a", 80, 8080, None).endpoint(&silent));
+    scene.publish(&bare_service("silent", "default", 31).port("http", 80, 8080, None).endpoint(&silent));
     scene.publish(&bare_service("nobody", "default", 32).port("a", 80, 9, None).endpoint(&silent));
     let listener = silent.listen("[::]:8080".parse().unwrap()).unwrap();
     let stage = scene.start();

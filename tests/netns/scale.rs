@@ -108,7 +108,9 @@ fn two_hundred_pods_come_and_go_without_a_trace() {
         assert!(one_more < Duration::from_secs(2), "one new pod took {one_more:?}");
         agent.write_config(&with(1).to_text()).unwrap();
         let gone = wait_captured(&agent, 1);
-        println!("round {round}: pods made in {made:?}; {PODS} captured in {all:?}, one more in {one_more:?}, released in {gone:?}");
+        println!(
+            "round {round}: pods made in {made:?}; {PODS} captured in {all:?}, one more in {one_more:?}, released in {gone:?}"
+        );
         let released = wait::until(PATIENCE, "everything to be released", || {
             let now = Held::by(&mut agent);
             anyhow::ensure!(now == before, "{now:?} instead of {before:?}");
