@@ -62,7 +62,9 @@ pub async fn serve(
     client: SocketAddr,
     original: SocketAddr,
 ) {
-    if let Err(error) = stream.set_nodelay(true).and_then(|()| socket::keep_alive(&stream)) {
+    let remote = direction == Direction::Inbound;
+    let tuned = stream.set_nodelay(true).and_then(|()| if remote { socket::keep_alive(&stream) } else { Ok(()) });
+    if let Err(error) = tuned {
         tracing::debug!(%error, %client, "the client is gone already");
     }
     let record = RecordGuard::begin(&context, &workload, direction, client, original);

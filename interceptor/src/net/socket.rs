@@ -105,18 +105,19 @@ fn tcp_socket(family: IpAddr) -> io::Result<OwnedFd> {
 /// Where the namespace cannot be entered or the source cannot be bound.
 pub fn upstream(netns: &Netns, to: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpSocket> {
     let fd = netns.enter(|| tcp_socket(to.ip()))??;
-    keep_alive(&fd)?;
     let socket = TcpSocket::from_std_stream(std::net::TcpStream::from(fd));
     socket.set_nodelay(true)?;
     if let Some(ip) = source {
         // Ports that wait out an earlier connection may be used again: the far end differs or its sequence has moved on.
         socket.set_reuseaddr(true)?;
         socket.bind(SocketAddr::new(ip, 0))?;
+    } else {
+        keep_alive(&socket)?;
     }
     Ok(socket)
 }
 
-/// Lets the kernel find out that a peer has vanished without a word: nothing else would ever end that connection, as
+/// Lets the kernel find out that a remote peer has vanished without a word: nothing else would ever end that connection, as
 /// neither side's own keep-alive reaches beyond the agent.
 ///
 /// # Errors
