@@ -40,7 +40,10 @@ fn messages_of_one_connection_pass_byte_for_byte() {
             (GET, &interim),
             ("BREW /pot HTTP/1.1\r\n\r\n", "HTTP/1.1 418 I'm a teapot\r\ncontent-length:0\r\n\r\n"),
             ("GET http://peer/abs HTTP/1.1\r\nHost: peer\r\n\r\n", OK),
-            ("GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n", "HTTP/1.0 200 OK\r\nConnection: Keep-Alive\r\nContent-Length: 1\r\n\r\n1"),
+            (
+                "GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n",
+                "HTTP/1.0 200 OK\r\nConnection: Keep-Alive\r\nContent-Length: 1\r\n\r\n1",
+            ),
             (&long_head, OK),
             (&body, &body_ok),
         ] {
@@ -85,7 +88,12 @@ fn expect_100_continue_is_the_servers_to_answer_and_costs_no_delay() {
         exchange(&client, &peer, head, "HTTP/1.1 100 Continue\r\n\r\n");
         exchange(&client, &peer, "body", OK);
         // The server may refuse without the body, and the client may then send something else.
-        exchange(&client, &peer, head, "HTTP/1.1 417 Expectation Failed\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+        exchange(
+            &client,
+            &peer,
+            head,
+            "HTTP/1.1 417 Expectation Failed\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+        );
         expect_end(&client);
         assert!(begin.elapsed() < AT_ONCE, "{way:?} took {:?}", begin.elapsed());
     }
@@ -149,8 +157,18 @@ fn bodies_arrive_as_they_are_sent() {
     let chunk = "5\r\nhello\r\n";
     for way in Way::BOTH {
         for (request, response, part, end) in [
-            ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", chunk, "0\r\n\r\n"),
-            ("POST / HTTP/1.1\r\nContent-Length: 16\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 16\r\n\r\n", "event", "!"),
+            (
+                "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+                chunk,
+                "0\r\n\r\n",
+            ),
+            (
+                "POST / HTTP/1.1\r\nContent-Length: 16\r\n\r\n",
+                "HTTP/1.1 200 OK\r\nContent-Length: 16\r\n\r\n",
+                "event",
+                "!",
+            ),
         ] {
             let (client, peer) = wire.pair(&server, way, UNDECLARED);
             // Each part is seen at the other end before the next one is sent, in both directions at once.

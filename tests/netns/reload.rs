@@ -76,7 +76,8 @@ fn fifty_reloads_under_load_cost_no_request() {
     let kept = Way::BOTH.map(|way| Connection::new(wire.dial(way, UNDECLARED)));
     let to = wire.address(Way::Outbound, UNDECLARED).to_string();
     let over = AtomicBool::new(false);
-    let extra = Service::new("extra", "default").address(std::net::Ipv4Addr::new(10, 96, 0, 11)).port("any", 80, 8080, None);
+    let extra =
+        Service::new("extra", "default").address(std::net::Ipv4Addr::new(10, 96, 0, 11)).port("any", 80, 8080, None);
     std::thread::scope(|scope| {
         // Two connections that stay, and new ones all the time.
         let answers = kept.map(|mut connection| {

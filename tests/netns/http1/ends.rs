@@ -17,7 +17,11 @@ fn a_server_that_closes_an_idle_connection_closes_the_clients() {
             let (client, peer) = wire.pair(&server, way, UNDECLARED);
             exchange(&client, &peer, GET, OK);
             exchange(&client, &peer, GET, OK);
-            if by_reset { reset(peer) } else { drop(peer) }
+            if by_reset {
+                reset(peer)
+            } else {
+                drop(peer)
+            }
             // Not a 502 for the request that a client would send next.
             let begin = Instant::now();
             expect_end(&client);
@@ -43,7 +47,11 @@ fn a_client_that_leaves_is_missed_by_the_server_at_once() {
                 }
                 // Servers cancel what nobody waits for when they read this end, whether they write or not.
                 let begin = Instant::now();
-                if by_reset { reset(client) } else { drop(client) }
+                if by_reset {
+                    reset(client)
+                } else {
+                    drop(client)
+                }
                 let mut byte = [0];
                 match std::io::Read::read(&mut &peer, &mut byte) {
                     Ok(0) => {}
@@ -87,7 +95,11 @@ fn a_broken_upload_or_download_is_not_made_to_look_whole() {
             let upload = "PUT / HTTP/1.1\r\nContent-Length: 10\r\n\r\nabc";
             send(&client, upload);
             expect(&peer, upload);
-            if by_reset { reset(client) } else { drop(client) }
+            if by_reset {
+                reset(client)
+            } else {
+                drop(client)
+            }
             let mut rest = Vec::new();
             // By end or by reset; with nothing added.
             std::io::Read::read_to_end(&mut &peer, &mut rest).ok();
@@ -96,7 +108,11 @@ fn a_broken_upload_or_download_is_not_made_to_look_whole() {
             let (client, peer) = wire.pair(&server, way, UNDECLARED);
             let download = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc";
             exchange(&client, &peer, GET, download);
-            if by_reset { reset(peer) } else { drop(peer) }
+            if by_reset {
+                reset(peer)
+            } else {
+                drop(peer)
+            }
             expect_reset(&client);
         }
     }
