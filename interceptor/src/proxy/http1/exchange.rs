@@ -37,6 +37,9 @@ pub enum Failure {
     /// The upstream failed before any of the response.
     #[error("the upstream closed without a response: {0}")]
     NoResponse(io::Error),
+    /// The upstream sent nothing in time.
+    #[error("the upstream sent nothing within first_byte_timeout")]
+    Slow,
     /// The upstream's response head cannot be passed on.
     #[error("the upstream's response head: {0}")]
     BadResponse(HeadError),
@@ -105,6 +108,11 @@ impl Exchange {
     /// The final status, once its head has come.
     pub fn status(&self) -> Option<u16> {
         self.status
+    }
+
+    /// Whether not a byte of a response has come.
+    pub fn awaits_response(&self) -> bool {
+        matches!(self.response, Response::Head) && self.sent == 0
     }
 
     /// Bytes of the request that were taken from the client.
