@@ -86,7 +86,9 @@ impl Wire {
 
     /// Listens in the server's pod.
     pub(crate) fn listen(&self, port: (u16, u16)) -> Server {
-        let listener = self.server.listen(format!("[::]:{}", port.1).parse().unwrap()).unwrap();
+        // A child that another test is starting may hold the listener of before until it executes.
+        let at = format!("[::]:{}", port.1).parse().unwrap();
+        let listener = wait::until(LIMIT, "the port to be free", || self.server.listen(at)).unwrap();
         listener.set_nonblocking(true).unwrap();
         Server(listener)
     }
@@ -114,6 +116,22 @@ impl Wire {
     pub(crate) fn pair(&self, server: &Server, way: Way, port: (u16, u16)) -> (TcpStream, TcpStream) {
         let client = self.dial(way, port);
         (client, server.accept())
+    }
+
+    /// Waits until the far ends have acknowledged all that was sent from a port of the server's.
+    pub(crate) fn wait_all_sent(&self, port: (u16, u16)) {
+        let path = format!("/proc/{}/net/tcp6", self.server.netns().pid());
+        let local = format!(":{:04X}", port.1);
+        let sent = wait::until(LIMIT, "the server's bytes to be acknowledged", || {
+            let table = fs::read_to_string(&path).context("reading the sockets")?;
+            // "sl local remote state tx_queue:rx_queue …"
+            let mut rows = table.lines().map(|line| line.split_ascii_whitespace().collect::<Vec<_>>());
+            let mut of_port = rows.by_ref().filter(|row| row.get(1).is_some_and(|address| address.ends_with(&local)));
+            let unsent = of_port.find(|row| row.get(4).is_some_and(|queues| !queues.starts_with("00000000:")));
+            anyhow::ensure!(unsent.is_none(), "{unsent:?}");
+            Ok(())
+        });
+        sent.unwrap();
     }
 
     /// The agent's process id.
