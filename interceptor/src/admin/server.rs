@@ -129,12 +129,7 @@ where
         })
     };
     let mut server = http1::Builder::new();
-    server
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_DEADLINE)
-        .keep_alive(false)
-        .half_close(true)
-        .max_buf_size(BUFFER);
+    server.timer(TokioTimer::new()).header_read_timeout(HEAD_DEADLINE).keep_alive(false).max_buf_size(BUFFER);
     let mut served = std::pin::pin!(server.serve_connection(TokioIo::new(stream), service));
     let ended = match timeout(DEADLINE, served.as_mut()).await {
         Ok(ended) => ended,
