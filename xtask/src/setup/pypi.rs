@@ -30,7 +30,11 @@ pub(crate) fn ensure(workspace: &Workspace) -> Result<()> {
     let mut pip = Command::new("python3");
     pip.args(["-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--only-binary", ":all:"]);
     pip.arg("--requirement").arg(list).arg("--target").arg(&dir);
-    quietly(workspace, "installing Python packages, needed to be clients and servers that nobody here wrote", &mut pip)?;
+    quietly(
+        workspace,
+        "installing Python packages, needed to be clients and servers that nobody here wrote",
+        &mut pip,
+    )?;
     // Last: a run that was interrupted has no stamp.
     fs::write(dir.join(STAMP), wanted).with_context(|| format!("cannot write to {}", dir.display()))
 }
