@@ -29,11 +29,12 @@ fn a_gibibyte_passes_whole_from_nginx_and_to_it() {
     let mut stage = site.scene.start();
     let base = format!("http://{}", vip(30));
     let begin = Instant::now();
-    let compared = "curl -sS --noproxy '*' --max-time 50 \"$1\" | cmp - \"$2\"";
+    let compared = "curl -sS --noproxy '*' --max-time 100 \"$1\" | cmp - \"$2\"";
     shell(&caller, compared, &[&format!("{base}/big.bin"), &path]);
     let down = begin.elapsed();
     let begin = Instant::now();
-    let args = ["-o", "/dev/null", "-w", "%{http_code}", "-T", &path, &format!("{base}/upload/big.bin")];
+    let args =
+        ["--max-time", "100", "-o", "/dev/null", "-w", "%{http_code}", "-T", &path, &format!("{base}/upload/big.bin")];
     assert_eq!(curl(&caller, &args), "201");
     let up = begin.elapsed();
     shell(&caller, "cmp \"$1\" \"$2\"", &[&path, &stored]);

@@ -1,15 +1,15 @@
 //! Clients that keep connections: many requests over few of them, to two spaces in turn, one after the other and at
 //! once; and bodies that are made and read piece by piece.
 
-use serde_json::Value;
+use interceptor_tests::{Pod, wait};
 
 use super::servers::{gunicorn, node};
 use super::site::{BACKEND, Site, Start};
 use super::tools::{node_client, python_client};
-use crate::stage::{Stage, vip};
+use crate::stage::{LIMIT, Stage, vip};
 
 /// A server's copies in both spaces, the agent, and a client that is run in a pod of `default` with the service's URL.
-fn called(name: &str, server: Start, client: impl FnOnce(&interceptor_tests::Pod, &str)) -> Stage {
+fn called(name: &str, server: Start, client: impl FnOnce(&Pod, &str)) -> Stage {
     let mut site = Site::new(name);
     let caller = site.scene.caller("caller", Some("default"));
     site.deploy("sums", "default", BACKEND, server);
@@ -23,14 +23,18 @@ fn called(name: &str, server: Start, client: impl FnOnce(&interceptor_tests::Pod
 fn expect_records(stage: &Stage, requests: usize, most_connections: usize) {
     let records = stage.wait_flows(requests, |record| record["kind"] == "request");
     let count = |name: &str, value: &str| records.iter().filter(|record| record[name] == value).count();
-    assert!(records.iter().all(|record| record["status"] == 200 && record["error"] == Value::Null));
+    assert!(records.iter().all(|record| record["status"] == 200 && record["error"].is_null()));
     assert_eq!((count("space", "azureuser"), count("verdict", "redirected")), (requests / 2, requests / 2));
     assert_eq!((count("space", "default"), count("verdict", "forwarded")), (requests / 2, requests / 2));
-    let counted = |connections: &[Value]| connections.iter().filter_map(|c| c["requests"].as_u64()).sum::<u64>();
-    let open = stage.agent.status().unwrap();
-    let connections = stage.flows(&["--kind", "connection"]);
-    assert!((1..=most_connections).contains(&connections.len()), "{} connections", connections.len());
-    assert_eq!(counted(&connections), requests as u64, "{open}");
+    // Theirs come when the agent has seen the client's end.
+    let connections = wait::until(LIMIT, "the connections' records", || {
+        let connections = stage.agent.flows(&["--last", "100000", "--kind", "connection"])?;
+        let counted: u64 = connections.iter().filter_map(|record| record["requests"].as_u64()).sum();
+        anyhow::ensure!(counted == requests as u64, "{counted} requests in {connections:?}");
+        Ok(connections)
+    });
+    let count = connections.unwrap().len();
+    assert!((1..=most_connections).contains(&count), "{count} connections");
 }
 
 #[test]

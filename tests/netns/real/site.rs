@@ -74,5 +74,5 @@ impl Site {
 
 /// Bytes in which every part tells where it was.
 pub(crate) fn pattern(length: usize) -> Vec<u8> {
-    (0..length).map(|n| (n / 251 + n) as u8).collect()
+    (0..length).map(|n| (n / 251 + n).to_le_bytes()[0]).collect()
 }

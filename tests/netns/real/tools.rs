@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use interceptor_tests::place::Place;
 
 /// A program that has not ended after this many seconds has failed.
-const SECONDS: &str = "60";
+const SECONDS: &str = "120";
 
 /// The path of one of our small programs for a real language's real library.
 pub(crate) fn program(name: &str) -> String {
