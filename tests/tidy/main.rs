@@ -77,6 +77,27 @@ fn pure_modules_do_no_io() {
 }
 
 #[test]
+fn rooms_do_not_depend_on_each_other_in_circles() {
+    let uses = tree::uses_between_rooms();
+    let mut circles = Vec::new();
+    for room in uses.keys() {
+        let mut reached = std::collections::BTreeSet::new();
+        let mut waiting = vec![room];
+        while let Some(next) = waiting.pop() {
+            for used in uses.get(next).into_iter().flatten() {
+                if reached.insert(used) {
+                    waiting.push(used);
+                }
+            }
+        }
+        if reached.contains(room) {
+            circles.push(format!("{room}: {:?}", uses.get(room)));
+        }
+    }
+    none(&circles);
+}
+
+#[test]
 fn nothing_names_a_machine() {
     let paths = ["/ro".to_owned() + "ot/", "/wo".to_owned() + "rk/", "/far".to_owned() + "m/"];
     none(&offenders(|file| {
