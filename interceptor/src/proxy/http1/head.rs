@@ -82,6 +82,12 @@ pub enum HeadError {
     /// RFC 9112, section 3.2: exactly one.
     #[error("several Host fields")]
     SeveralHosts,
+    /// CONNECT has no body (RFC 9110, section 9.3.6): some servers would take one for the tunnel's first bytes.
+    #[error("CONNECT with a body")]
+    ConnectBody,
+    /// RFC 9110, section 15: three digits from 100 on.
+    #[error("invalid status")]
+    Status,
 }
 
 /// Reads a request head; `None` while it is incomplete. `route_headers` are lower case, in order of precedence.
@@ -124,6 +130,10 @@ pub fn request(bytes: &[u8], route_headers: &[String]) -> Result<Option<RequestH
         _ if upgrade && connection.upgrade && !http10 => RequestKind::Upgrade,
         _ => RequestKind::Ordinary,
     };
+    let framing = lengths.request(http10)?;
+    if kind == RequestKind::Connect && framing != Framing::NONE {
+        return Err(HeadError::ConnectBody);
+    }
     Ok(Some(RequestHead {
         len,
         method: range_in(bytes, method.as_bytes()),
@@ -131,7 +141,7 @@ pub fn request(bytes: &[u8], route_headers: &[String]) -> Result<Option<RequestH
         host: authority(target).map(|authority| range_in(bytes, authority.as_bytes())).or(host),
         route,
         insert_at: len.saturating_sub(2),
-        framing: lengths.request(http10)?,
+        framing,
         keep_alive: connection.keep_alive(http10),
         kind,
         idempotent: matches!(method, "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE"),
@@ -150,7 +160,7 @@ pub fn response(bytes: &[u8], to: RequestKind) -> Result<Option<ResponseHead>, H
     let Status::Complete(len) = parsed.map_err(syntax)? else { return Ok(None) };
     check_line_ends(bytes.get(..len).unwrap_or_default())?;
     let http10 = response.version == Some(0);
-    let status = response.code.unwrap_or_default();
+    let status = response.code.filter(|code| *code >= 100).ok_or(HeadError::Status)?;
     let mut lengths = LengthFields::default();
     let mut connection = ConnectionFields::default();
     for field in response.headers.iter() {
