@@ -11,6 +11,7 @@ mod inbound;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 pub use controller::{Controller, ControllerParts};
 pub use destinations::Destinations;
@@ -29,4 +30,6 @@ pub struct Captured {
     pub cookie: u64,
     /// Its addresses.
     pub addresses: Vec<IpAddr>,
+    /// Its connections under way, over all workers.
+    pub open: AtomicUsize,
 }

@@ -187,8 +187,13 @@ pub struct Proxy {
     pub detect_timeout: Duration,
     /// For the rest of a request head that has begun to arrive.
     pub head_timeout: Duration,
-    /// How long an idle upstream connection is kept.
+    /// For the first byte of a response; `None` = as long as the application takes.
+    pub first_byte_timeout: Option<Duration>,
+    /// How long an idle connection to another space's endpoint is kept. Those to the original destination live as long as
+    /// their server and their client keep them.
     pub idle_timeout: Duration,
+    /// Connections of one workload at a time, both directions; one more is reset.
+    pub max_connections: usize,
     /// The largest request or response head, bytes.
     pub max_head_bytes: usize,
     /// How opaque bytes move.

@@ -21,6 +21,7 @@ mod splice;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tokio::net::TcpStream;
 
@@ -61,12 +62,19 @@ pub async fn serve(
     client: SocketAddr,
     original: SocketAddr,
 ) {
-    if let Err(error) = stream.set_nodelay(true) {
+    let remote = direction == Direction::Inbound;
+    let tuned = stream.set_nodelay(true).and_then(|()| if remote { socket::keep_alive(&stream) } else { Ok(()) });
+    if let Err(error) = tuned {
         tracing::debug!(%error, %client, "the client is gone already");
     }
     let record = RecordGuard::begin(&context, &workload, direction, client, original);
     let mut connection = Connection { context, workload, direction, client, original, record };
     let side = Side::new(stream, &connection.context.buffers);
+    let limit = connection.context.settings.max_connections;
+    if connection.workload.open.load(Ordering::Relaxed) > limit {
+        connection.record.too_many(limit);
+        return side.reset().await;
+    }
     let (detected, client, dialled) = detect::detect(&mut connection, side).await;
     match detected {
         Detected::Http1 => http1::serve(&mut connection, client, dialled).await,

@@ -2,3 +2,33 @@
 //!
 //! `cargo xtask test` runs it. Every test lays out its own node and shares nothing with another one; a rule of the
 //! mission (R1 to R11) is named by the tests that prove it and its opposite.
+
+// `cfg(test)` is always true here; it tells clippy that helpers, too, may unwrap and panic.
+#[cfg(test)]
+mod bad_input;
+#[cfg(test)]
+mod bodies;
+#[cfg(test)]
+mod crash;
+#[cfg(test)]
+mod families;
+#[cfg(test)]
+mod flows;
+#[cfg(test)]
+mod http1;
+#[cfg(test)]
+mod metrics;
+#[cfg(test)]
+mod opaque;
+#[cfg(test)]
+mod reload;
+#[cfg(test)]
+mod rules;
+#[cfg(test)]
+mod scale;
+#[cfg(test)]
+mod stage;
+#[cfg(test)]
+mod wire;
+#[cfg(test)]
+mod worked_example;

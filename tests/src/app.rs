@@ -3,7 +3,9 @@
 //! Small, blocking, one thread per connection: what they do on the wire must be plain to see. None knows anything of
 //! the interceptor except that [`http`] copies the route header, which is what the project asks of applications.
 
+pub mod dial;
 pub mod http;
+pub mod load;
 pub mod streams;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -80,6 +80,11 @@ impl Config {
         self.retain("workloads", |item| item["name"] != name)
     }
 
+    /// Adds an item to a list as it is, valid or not.
+    pub fn item(&mut self, list: &str, item: Value) -> &mut Config {
+        self.push(list, item)
+    }
+
     /// Sets one key of a section (`routing`, `capture`, `proxy`, `admin`, `metrics`, `flows`).
     pub fn set(&mut self, section: &str, key: &str, value: impl Into<Value>) -> &mut Config {
         let section = self.root.entry(section).or_insert_with(|| json!({}));
@@ -139,7 +144,7 @@ impl Service {
         self
     }
 
-    /// Adds a port; `app_protocol` is what the owner declares (`http`, `tcp`, …).
+    /// Adds a port, without a name if `name` is empty; `app_protocol` is what the owner declares (`http`, `tcp`, …).
     #[must_use]
     pub fn port(mut self, name: &str, port: u16, target_port: u16, app_protocol: Option<&str>) -> Service {
         let app_protocol = app_protocol.map(str::to_owned);
@@ -193,7 +198,10 @@ impl Service {
 
 impl Port {
     fn to_json(&self) -> Value {
-        let mut port = json!({ "name": self.name, "port": self.port, "target_port": self.target_port });
+        let mut port = json!({ "port": self.port, "target_port": self.target_port });
+        if !self.name.is_empty() {
+            port["name"] = json!(self.name);
+        }
         if let Some(protocol) = &self.app_protocol {
             port["app_protocol"] = json!(protocol);
         }

@@ -12,7 +12,7 @@ pub enum BpfError {
     #[error("this agent was built without its eBPF object; build it with `cargo xtask build`")]
     NotBuilt,
     /// The object was refused as a whole.
-    #[error("loading the eBPF object: {}; run `interceptor check`", chain(.0))]
+    #[error("loading the eBPF object: {}; {}run `interceptor check`", chain(.0), rights_hint(.0))]
     Object(#[source] Box<aya::EbpfError>),
     /// A program was refused.
     #[error("loading eBPF program {program}: {}", chain(.source))]
@@ -84,6 +84,19 @@ fn chain(error: &dyn std::error::Error) -> String {
         next = cause.source();
     }
     text
+}
+
+/// Said before the advice where it is the process that lacks something, not the kernel.
+fn rights_hint(error: &(dyn std::error::Error + 'static)) -> &'static str {
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        let errno = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error);
+        if let Some(libc::EPERM | libc::EACCES) = errno {
+            return "it takes root, or CAP_BPF and more: ";
+        }
+        next = cause.source();
+    }
+    ""
 }
 
 /// The log is long and its verdict is at the end, before the statistics; the cause follows once more, led by a colon.

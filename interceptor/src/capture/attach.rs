@@ -4,6 +4,7 @@ use std::io;
 use std::net::{IpAddr, TcpListener};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use interceptor_common as common;
 
@@ -79,8 +80,13 @@ pub(super) fn attach(
         Some(first) => sys::netns_cookie(&first.outbound).map_err(AttachError::Cookie)?,
         None => return Err(WorkerGone.into()),
     };
-    let captured =
-        Arc::new(Captured { name: Arc::clone(&workload.name), netns, cookie, addresses: workload.addresses.clone() });
+    let captured = Arc::new(Captured {
+        name: Arc::clone(&workload.name),
+        netns,
+        cookie,
+        addresses: workload.addresses.clone(),
+        open: AtomicUsize::new(0),
+    });
     let link = match kernel.attach_netns(&captured.netns) {
         Ok(link) => Some(link),
         // Outbound capture still works; `status` says what is missing.

@@ -61,6 +61,11 @@ pub const FLOWS_BOUNDS: RangeInclusive<usize> = 1..=1_000_000;
 /// Linux' largest process id (`PID_MAX_LIMIT` on 64 bit).
 pub const PID_BOUNDS: RangeInclusive<u32> = 1..=4_194_304;
 
+/// More than a pod that is well has; a pod that leaks connections must not take the whole node's descriptors.
+pub const MAX_CONNECTIONS: usize = 10_000;
+/// Each connection takes at least two descriptors of the agent's.
+pub const MAX_CONNECTIONS_BOUNDS: RangeInclusive<usize> = 1..=1_000_000;
+
 impl Default for Routing {
     fn default() -> Self {
         Self {
@@ -85,7 +90,9 @@ impl Default for Proxy {
             connect_timeout: CONNECT_TIMEOUT,
             detect_timeout: DETECT_TIMEOUT,
             head_timeout: HEAD_TIMEOUT,
+            first_byte_timeout: None,
             idle_timeout: IDLE_TIMEOUT,
+            max_connections: MAX_CONNECTIONS,
             max_head_bytes: MAX_HEAD_BYTES,
             splice: SPLICE,
         }

@@ -123,6 +123,16 @@ impl<'a> Cursor<'a> {
         )
     }
 
+    /// A duration within bounds, or `off`.
+    pub(super) fn duration_or_off(&self, bounds: RangeInclusive<Duration>) -> Option<Option<Duration>> {
+        let expected = format!("a duration from {} to {}, or off", written(*bounds.start()), written(*bounds.end()));
+        let read = |text: &str| {
+            let found = duration(text).filter(|found| bounds.contains(found)).map(Some);
+            if text == "off" { Some(None) } else { found }
+        };
+        self.scalar(&expected, read, |_| None)
+    }
+
     /// One of a few words.
     pub(super) fn choice<T: Copy>(&self, choices: &[(&str, T)]) -> Option<T> {
         let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();

@@ -44,7 +44,9 @@ pub(super) fn proxy(root: &Fields<'_>) -> Proxy {
         fields.set("connect_timeout", &mut proxy.connect_timeout, |d| d.duration(bounds::TIMEOUT_BOUNDS));
         fields.set("detect_timeout", &mut proxy.detect_timeout, |d| d.duration(bounds::TIMEOUT_BOUNDS));
         fields.set("head_timeout", &mut proxy.head_timeout, |d| d.duration(bounds::TIMEOUT_BOUNDS));
+        fields.set("first_byte_timeout", &mut proxy.first_byte_timeout, |d| d.duration_or_off(bounds::TIMEOUT_BOUNDS));
         fields.set("idle_timeout", &mut proxy.idle_timeout, |d| d.duration(bounds::TIMEOUT_BOUNDS));
+        fields.set("max_connections", &mut proxy.max_connections, |n| n.number(bounds::MAX_CONNECTIONS_BOUNDS));
         fields.set("max_head_bytes", &mut proxy.max_head_bytes, |n| n.number(bounds::MAX_HEAD_BOUNDS));
         fields.set("splice", &mut proxy.splice, |word| {
             word.choice(&[("auto", Splice::Auto), ("splice", Splice::Splice), ("copy", Splice::Copy)])

@@ -5,7 +5,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockProtocol, SockType, SockaddrStorage, bind, listen, setsockopt, socket,
@@ -17,6 +17,12 @@ use super::netns::Netns;
 
 /// Connections that may wait for accept(); the kernel caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
+
+/// Seconds of silence before a peer is probed, between probes, and how many may stay without an answer: a vanished peer
+/// is noticed after four minutes, an idle one costs a packet every two.
+const KEEP_ALIVE_IDLE: u32 = 120;
+const KEEP_ALIVE_INTERVAL: u32 = 30;
+const KEEP_ALIVE_COUNT: u32 = 4;
 
 /// The device that every redirected connection comes from.
 const LOOPBACK_DEVICE: &str = "lo";
@@ -105,8 +111,22 @@ pub fn upstream(netns: &Netns, to: SocketAddr, source: Option<IpAddr>) -> io::Re
         // Ports that wait out an earlier connection may be used again: the far end differs or its sequence has moved on.
         socket.set_reuseaddr(true)?;
         socket.bind(SocketAddr::new(ip, 0))?;
+    } else {
+        keep_alive(&socket)?;
     }
     Ok(socket)
+}
+
+/// Lets the kernel find out that a remote peer has vanished without a word: nothing else would ever end that connection, as
+/// neither side's own keep-alive reaches beyond the agent.
+///
+/// # Errors
+/// Where the descriptor is no TCP socket.
+pub fn keep_alive(socket: &impl AsFd) -> io::Result<()> {
+    setsockopt(socket, sockopt::KeepAlive, &true)?;
+    setsockopt(socket, sockopt::TcpKeepIdle, &KEEP_ALIVE_IDLE)?;
+    setsockopt(socket, sockopt::TcpKeepInterval, &KEEP_ALIVE_INTERVAL)?;
+    Ok(setsockopt(socket, sockopt::TcpKeepCount, &KEEP_ALIVE_COUNT)?)
 }
 
 /// The address as IPv4 where it is v4-mapped.

@@ -3,8 +3,10 @@
 //! Where nothing is declared, the original destination is dialled at once: if it speaks before the client does, the
 //! connection is opaque. The connection that was dialled is used further where it can be. One deadline in all.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -56,22 +58,40 @@ pub(super) async fn detect(connection: &mut Connection, mut client: Side) -> (De
         first = timeout(SILENCE, wait(connection, &mut client, None)).await.ok();
     }
     if first.is_none() {
+        let begun = Cell::new(false);
         let dialled = {
-            let mut waiting = std::pin::pin!(wait(connection, &mut client, None));
-            let mut dialling = std::pin::pin!(connection.connect_original());
+            let mut waiting = pin!(wait(connection, &mut client, None));
+            let mut dialling = pin!(async {
+                begun.set(true);
+                connection.connect_original().await
+            });
             tokio::select! {
                 biased;
-                known = &mut waiting => { first = Some(known); None }
+                known = &mut waiting => {
+                    let known = first.insert(known);
+                    match known {
+                        First::Broken(_) => None,
+                        // It may go elsewhere and does not wait; but a connection that is there already is used.
+                        First::Class(Class::Http1) if begun.get() => poll_fn(|cx| Poll::Ready(now(cx, dialling.as_mut()))).await,
+                        First::Class(Class::Http1) => None,
+                        // Everything else goes there: a second connection would be one too many for its server.
+                        _ => Some(dialling.await),
+                    }
+                }
                 result = &mut dialling => Some(result),
             }
         };
-        match dialled {
-            Some(Ok(dialled)) => upstream = Some(dialled),
-            Some(Err(error)) => match timeout(GRACE, wait(connection, &mut client, None)).await {
+        match (dialled, first.take()) {
+            (Some(Ok(dialled)), known) => (upstream, first) = (Some(dialled), known),
+            (None, known) | (Some(Err(_)), known @ Some(First::Class(Class::Http1))) => first = known,
+            (Some(Err(error)), Some(known)) => {
+                conclude(connection, known);
+                return (Detected::Unreachable(error), client, None);
+            }
+            (Some(Err(error)), None) => match timeout(GRACE, wait(connection, &mut client, None)).await {
                 Ok(First::Class(Class::Http1)) => first = Some(First::Class(Class::Http1)),
                 _ => return (Detected::Unreachable(error), client, None),
             },
-            None => {}
         }
     }
     let first = match first {
@@ -80,6 +100,14 @@ pub(super) async fn detect(connection: &mut Connection, mut client: Side) -> (De
     };
     let detected = conclude(connection, first);
     (detected, client, upstream)
+}
+
+/// What a future gives without waiting.
+fn now<T>(cx: &mut std::task::Context<'_>, future: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+    match future.poll(cx) {
+        Poll::Ready(value) => Some(value),
+        Poll::Pending => None,
+    }
 }
 
 fn conclude(connection: &mut Connection, first: First) -> Detected {

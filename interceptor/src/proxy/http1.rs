@@ -14,14 +14,17 @@ mod refusals;
 mod request;
 mod upstreams;
 
-use std::future::poll_fn;
+#[cfg(test)]
+mod tests;
+
+use std::future::{Future as _, poll_fn};
 use std::io;
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
-use self::exchange::{End, Exchange, RequestFacts};
+use self::exchange::{End, Exchange, Failure, RequestFacts};
 use self::head::RequestHead;
 use self::message::Message;
 use self::request::RequestInFlight;
@@ -49,7 +52,7 @@ enum Next {
 /// Serves requests until the connection ends. `dialled` is a connection to the original destination that was made while
 /// the protocol was not known.
 pub async fn serve(connection: &mut Connection, mut client: Side, dialled: Option<Upstream>) {
-    let mut upstreams = Upstreams::new(dialled);
+    let mut upstreams = Upstreams::new(dialled, connection.context.settings.idle_timeout);
     loop {
         let head = match next_request(connection, &mut client, &mut upstreams).await {
             Next::Request(head) => head,
@@ -109,11 +112,18 @@ async fn handle(
             keep_alive: head.keep_alive,
             reused: reused && upstreams.has_served(&upstream),
         };
-        let mut exchange = Exchange::new(message, facts, connection.context.settings.max_head_bytes);
+        let settings = &connection.context.settings;
+        let mut exchange = Exchange::new(message, facts, settings.max_head_bytes);
+        let mut patience = settings.first_byte_timeout.map(|limit| Box::pin(sleep(limit)));
         let end = poll_fn(|cx| {
             let end = exchange.poll(cx, client, &mut upstream.side);
             request.note_status(&exchange);
-            end
+            match &mut patience {
+                Some(patience) if end.is_pending() && exchange.awaits_response() => {
+                    patience.as_mut().poll(cx).map(|()| End::Failed(Failure::Slow))
+                }
+                _ => end,
+            }
         })
         .await;
         if !matches!(end, End::Stale) {

@@ -45,6 +45,7 @@ impl RecordGuard {
     ) -> Self {
         context.metrics.connection_opened(direction);
         context.open.fetch_add(1, Ordering::Relaxed);
+        workload.open.fetch_add(1, Ordering::Relaxed);
         let snapshot = context.snapshot.load();
         let service = snapshot.destination(original).and_then(|destination| {
             let (service, _) = destination.services.first()?;
@@ -152,6 +153,12 @@ impl RecordGuard {
         self.record.bytes_out += sent;
     }
 
+    /// Notes that the workload has as many connections as it may have.
+    pub(super) fn too_many(&mut self, limit: usize) {
+        self.failed("too_many_connections", &format!("the workload has {limit} connections (proxy.max_connections)"));
+        self.record.verdict = Verdict::Refused;
+    }
+
     /// What the kernel gathered of the application's socket.
     fn facts(&self) -> Option<KernelFacts> {
         let record = &self.record;
@@ -180,6 +187,7 @@ impl Drop for RecordGuard {
         self.record.kernel = self.facts();
         self.context.metrics.connection_closed(self.record.direction);
         self.context.open.fetch_sub(1, Ordering::Relaxed);
+        self.workload.open.fetch_sub(1, Ordering::Relaxed);
         self.context.publish(Record::Connection(self.record.clone()));
     }
 }

@@ -79,6 +79,7 @@ impl Answer {
         let (status, reason, side) = match failure {
             Failure::Client(super::http1::message::MoveError::Chunk(_)) => (400, "bad_request", ErrorSide::Downstream),
             Failure::Client(_) | Failure::Response(_) => return None,
+            Failure::Slow => (504, "first_byte_timeout", ErrorSide::Upstream),
             Failure::NoResponse(_) => (502, "upstream_closed", ErrorSide::Upstream),
             Failure::BadResponse(_) | Failure::LargeResponse => (502, "bad_response", ErrorSide::Upstream),
         };

@@ -107,7 +107,7 @@ fn echo_one(stream: &TcpStream) -> Result<()> {
 }
 
 /// A pattern without a period that a buffer size could hide: a byte lost, doubled or moved changes the checksum.
-fn send_pattern(to: &mut impl Write, bytes: u64) -> Result<()> {
+pub fn send_pattern(to: &mut impl Write, bytes: u64) -> Result<()> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut block: Vec<u8> = Vec::with_capacity(BUFFER);
     while block.len() < BUFFER {
@@ -130,14 +130,15 @@ fn send_pattern(to: &mut impl Write, bytes: u64) -> Result<()> {
 
 /// Counts bytes and folds them into a checksum that depends on their order.
 #[derive(Debug, Default)]
-struct Total {
+pub struct Total {
     bytes: u64,
     word: u64,
     sum: u64,
 }
 
 impl Total {
-    fn to_json(&self) -> Value {
+    /// Both as JSON, as `pod sink` answers.
+    pub fn to_json(&self) -> Value {
         json!({ "bytes": self.bytes, "checksum": format!("{:016x}", self.sum ^ self.word) })
     }
 }

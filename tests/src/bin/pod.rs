@@ -2,12 +2,12 @@
 //!
 //! [`Lab`](interceptor_tests::Lab) starts `pause`, `guardian` and `socket`; tests and the demo start the others.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
-use interceptor_tests::app::{http, streams};
+use interceptor_tests::app::{dial, http, load, streams};
 use interceptor_tests::{guardian, sockets};
 
 /// Small applications for the pods of the laboratory.
@@ -91,6 +91,48 @@ enum Command {
         #[arg(long)]
         connect: SocketAddr,
     },
+    /// Connect with unusual socket options, and print what the application sees, as JSON.
+    Connect {
+        /// Where to; `[::ffff:a.b.c.d]:port` for IPv4 through an IPv6 socket.
+        #[arg(long)]
+        to: SocketAddr,
+        /// Set `IPV6_V6ONLY`.
+        #[arg(long)]
+        v6_only: bool,
+        /// Bind this source address first.
+        #[arg(long)]
+        source: Option<IpAddr>,
+        /// Bind to this device.
+        #[arg(long)]
+        device: Option<String>,
+        /// What to send before ending the sending side.
+        #[arg(long, default_value = "")]
+        send: String,
+    },
+    /// Send GET requests on many connections and print what came of them as JSON.
+    Load {
+        /// The server.
+        #[arg(long)]
+        to: SocketAddr,
+        /// Connections in all.
+        #[arg(long)]
+        connections: usize,
+        /// Requests on each connection.
+        #[arg(long, default_value_t = 1)]
+        requests: usize,
+        /// Connections at a time.
+        #[arg(long, default_value_t = 8)]
+        threads: usize,
+    },
+    /// Open connections to an echo, print their number, and hold them until killed.
+    Hold {
+        /// The echo.
+        #[arg(long)]
+        to: SocketAddr,
+        /// How many.
+        #[arg(long)]
+        count: usize,
+    },
     /// Make a socket and pass it over stdin, a unix socket.
     #[command(hide = true)]
     Socket {
@@ -127,6 +169,14 @@ fn main() -> Result<()> {
         Command::Upload { to, bytes } => print(&streams::upload(to, bytes)?),
         Command::Download { from } => print(&format!("{}\n", streams::download(from)?)),
         Command::RawClient { connect } => streams::raw_client(connect),
+        Command::Connect { to, v6_only, source, device, send } => {
+            let seen = dial::run(&dial::Options { to, v6_only, source, device, send })?;
+            print(&format!("{seen}\n"))
+        }
+        Command::Load { to, connections, requests, threads } => {
+            print(&format!("{}\n", load::load(load::Load { to, connections, requests, threads })?))
+        }
+        Command::Hold { to, count } => load::hold(to, count),
         Command::Socket { how, address } => sockets::run(&how, address),
         Command::Guardian { cgroup, temp } => guardian::run(&cgroup, &temp),
     }

@@ -8,7 +8,7 @@ use crate::config::load::load;
 use crate::config::path::Path;
 use crate::config::schema::{KEYS, Presence};
 use crate::config::yaml::{Node, Value};
-use crate::config::{Config, EXAMPLE, NetnsRef, PortSpec, Proxy, Routing, SpaceSpec, defaults};
+use crate::config::{Config, EXAMPLE, NetnsRef, PortSpec, Routing, SpaceSpec, defaults};
 
 fn parse(text: &str) -> Config {
     Config::parse(text, "f").unwrap_or_else(|errors| panic!("{text}\n{errors}")).config
@@ -89,6 +89,7 @@ fn the_bounds_in_the_table_are_those_of_the_parser() {
     let kind = |path: &str| KEYS.iter().find(|key| key.path == path).unwrap().kind;
     let bounds = |range: &dyn std::fmt::Debug| format!("{range:?}").replace("..=", " to ");
     assert!(kind("proxy.workers").ends_with(&bounds(&defaults::WORKERS_BOUNDS)));
+    assert!(kind("proxy.max_connections").ends_with(&bounds(&defaults::MAX_CONNECTIONS_BOUNDS)));
     assert!(kind("proxy.max_head_bytes").ends_with(&bounds(&defaults::MAX_HEAD_BOUNDS)));
     assert!(kind("flows.capacity").ends_with(&bounds(&defaults::FLOWS_BOUNDS)));
     assert!(kind("workloads[].pid").ends_with(&bounds(&defaults::PID_BOUNDS)));
@@ -120,7 +121,7 @@ fn every_setting_can_be_changed() {
     let config = parse(
         "routing: {route_headers: [X-Space, Azds-Route-As], ingress_suffixes: [.EUS.Azds.IO.], default_space: none, same_space: endpoint}
 capture: {cgroup: /c, outbound_port: 1, heartbeat_timeout: 500ms}
-proxy: {workers: 3, connect_timeout: 1s, detect_timeout: 2s, head_timeout: 3s, idle_timeout: 4s, max_head_bytes: 1024, splice: copy}
+proxy: {workers: 3, connect_timeout: 1s, detect_timeout: 2s, head_timeout: 3s, first_byte_timeout: 5s, idle_timeout: 4s, max_connections: 7, max_head_bytes: 1024, splice: copy}
 admin: {socket: /s}
 metrics: {address: off}
 flows: {capacity: 1}",
@@ -131,11 +132,12 @@ flows: {capacity: 1}",
     assert!(config.routing.default_space != kept.default_space && config.routing.same_space != kept.same_space);
     assert_eq!((config.capture.cgroup, config.capture.outbound_port), (Some("/c".into()), 1));
     assert_eq!(config.capture.heartbeat_timeout.as_millis(), 500);
-    let Proxy { workers, connect_timeout, detect_timeout, head_timeout, idle_timeout, max_head_bytes, splice } =
-        config.proxy;
-    let seconds = [connect_timeout, detect_timeout, head_timeout, idle_timeout].map(|timeout| timeout.as_secs());
-    assert_eq!((workers, seconds, max_head_bytes), (3, [1, 2, 3, 4], 1024));
-    assert_eq!(splice, crate::config::Splice::Copy);
+    let proxy = config.proxy;
+    let seconds = [proxy.connect_timeout, proxy.detect_timeout, proxy.head_timeout, proxy.idle_timeout];
+    assert_eq!(seconds.map(|timeout| timeout.as_secs()), [1, 2, 3, 4]);
+    assert_eq!((proxy.workers, proxy.max_connections, proxy.max_head_bytes), (3, 7, 1024));
+    assert_eq!(proxy.first_byte_timeout.map(|timeout| timeout.as_secs()), Some(5));
+    assert_eq!(proxy.splice, crate::config::Splice::Copy);
     assert_eq!((config.admin.socket, config.metrics.address), (PathBuf::from("/s"), None));
     assert_eq!(config.flows.capacity, 1);
 }

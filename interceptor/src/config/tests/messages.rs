@@ -122,6 +122,12 @@ fn durations() {
             ("soon", "expected a duration from 500ms to 1m, found \"soon\""),
         ],
     );
+    let expected = "expected a duration from 100ms to 1h, or off, found";
+    setting(
+        "proxy",
+        "first_byte_timeout",
+        &[("99ms", &format!("{expected} \"99ms\"")), ("on", &format!("{expected} \"on\""))],
+    );
     for key in ["connect_timeout", "detect_timeout", "head_timeout", "idle_timeout"] {
         setting("proxy", key, &[("0s", "expected a duration from 100ms to 1h, found \"0s\"")]);
     }

@@ -37,6 +37,9 @@ pub enum Failure {
     /// The upstream failed before any of the response.
     #[error("the upstream closed without a response: {0}")]
     NoResponse(io::Error),
+    /// The upstream sent nothing in time.
+    #[error("the upstream sent nothing within first_byte_timeout")]
+    Slow,
     /// The upstream's response head cannot be passed on.
     #[error("the upstream's response head: {0}")]
     BadResponse(HeadError),
@@ -56,6 +59,8 @@ pub struct Exchange {
     status: Option<u16>,
     keep_alive: bool,
     sent: u64,
+    /// The client's end was passed on to the upstream.
+    end_told: bool,
     max_head: usize,
 }
 
@@ -95,6 +100,7 @@ impl Exchange {
             status: None,
             keep_alive: facts.keep_alive,
             sent: 0,
+            end_told: false,
             max_head,
         }
     }
@@ -102,6 +108,11 @@ impl Exchange {
     /// The final status, once its head has come.
     pub fn status(&self) -> Option<u16> {
         self.status
+    }
+
+    /// Whether not a byte of a response has come.
+    pub fn awaits_response(&self) -> bool {
+        matches!(self.response, Response::Head) && self.sent == 0
     }
 
     /// Bytes of the request that were taken from the client.
@@ -133,7 +144,7 @@ impl Exchange {
             return Poll::Ready(end);
         }
         // The response may have released what the request still waits for.
-        self.poll_client(cx, client)
+        self.poll_client(cx, client, upstream)
     }
 
     fn poll_request(&mut self, cx: &mut Context<'_>, client: &mut Side, upstream: &mut Side) -> Poll<End> {
@@ -250,16 +261,21 @@ impl Exchange {
     }
 
     /// While the response is awaited: notices a client that has gone, and takes in what it pipelines.
-    fn poll_client(&mut self, cx: &mut Context<'_>, client: &mut Side) -> Poll<End> {
+    fn poll_client(&mut self, cx: &mut Context<'_>, client: &mut Side, upstream: &mut Side) -> Poll<End> {
         while self.request.is_done() && !client.ended && !client.buffer.is_full() {
             match client.poll_fill(cx) {
                 Poll::Pending => break,
-                // A client may end its direction after its request and still read the answer.
                 Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(error)) => {
                     return Poll::Ready(End::Failed(Failure::Client(MoveError::Read(error))));
                 }
             }
+        }
+        // A client may end its direction after its last request and still read the answer, or it may have left. The
+        // server decides what it makes of that, as it would without us: many cancel what nobody waits for.
+        if client.ended && !self.end_told && self.request.is_done() && client.buffer.len() == self.request.held() {
+            self.end_told = true;
+            upstream.shutdown();
         }
         Poll::Pending
     }

@@ -78,6 +78,11 @@ impl Message {
         self.hold
     }
 
+    /// How much of the sender's buffer is only kept.
+    pub fn held(&self) -> usize {
+        if self.hold { self.ready } else { 0 }
+    }
+
     /// Lets go of what [`Message::hold`] kept.
     pub fn release(&mut self, from: &mut Side) {
         if self.hold {

@@ -117,6 +117,7 @@ impl RequestInFlight {
             Failure::Response(MoveError::Read(error) | MoveError::Write(error)) => {
                 (ErrorSide::Upstream, io_reason(ErrorSide::Upstream, error))
             }
+            Failure::Slow => (ErrorSide::Upstream, "first_byte_timeout"),
             Failure::NoResponse(_) => (ErrorSide::Upstream, "upstream_closed"),
             Failure::BadResponse(_) | Failure::LargeResponse => (ErrorSide::Upstream, "bad_response"),
         };

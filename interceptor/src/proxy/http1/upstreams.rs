@@ -1,7 +1,12 @@
 //! The upstream connections that one client's connection holds open, by where they lead.
 
+use std::future::Future as _;
 use std::net::SocketAddr;
-use std::task::{Context, Poll};
+use std::pin::Pin;
+use std::task::Context;
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::proxy::connect::Upstream;
 
@@ -19,21 +24,35 @@ pub(super) enum Key {
 
 /// Idle upstream connections, the latest last.
 pub(super) struct Upstreams {
-    idle: Vec<(Key, Upstream)>,
+    idle: Vec<Idle>,
     /// The source of a connection that was dialled before anything was known: it has carried nothing yet.
     fresh: Option<SocketAddr>,
+    timeout: Duration,
+    /// Set only while a connection to another space's endpoint is idle.
+    clock: Option<Pin<Box<Sleep>>>,
+}
+
+struct Idle {
+    key: Key,
+    upstream: Upstream,
+    since: Instant,
 }
 
 impl Upstreams {
-    pub(super) fn new(dialled: Option<Upstream>) -> Self {
+    /// With what was dialled already. `timeout` is for connections to other spaces' endpoints.
+    pub(super) fn new(dialled: Option<Upstream>, timeout: Duration) -> Self {
         let fresh = dialled.as_ref().map(|upstream| upstream.source);
-        Self { idle: dialled.map(|upstream| (Key::Original, upstream)).into_iter().collect(), fresh }
+        let mut upstreams = Self { idle: Vec::new(), fresh, timeout, clock: None };
+        if let Some(upstream) = dialled {
+            upstreams.put(Key::Original, upstream);
+        }
+        upstreams
     }
 
     /// An idle connection that leads there.
     pub(super) fn take(&mut self, key: Key) -> Option<Upstream> {
-        let at = self.idle.iter().position(|(k, _)| *k == key)?;
-        Some(self.idle.remove(at).1)
+        let at = self.idle.iter().position(|idle| idle.key == key)?;
+        Some(self.idle.remove(at).upstream)
     }
 
     /// Whether a connection has carried a request before.
@@ -50,22 +69,41 @@ impl Upstreams {
         if self.idle.len() == KEEP {
             self.idle.remove(0);
         }
-        self.idle.push((key, upstream));
+        let since = Instant::now();
+        if key != Key::Original && self.clock.is_none() {
+            self.clock = Some(Box::pin(sleep_until(since + self.timeout)));
+        }
+        self.idle.push(Idle { key, upstream, since });
     }
 
-    /// Drops idle connections that their server has closed. True when the client's own connection should follow: the
-    /// server that it was talking to last, at its original destination, has left.
+    /// Drops idle connections that their server has closed, or that were idle for too long. True when the client's own
+    /// connection should follow: the server that it was talking to last, at its original destination, has left.
     pub(super) fn poll_closed(&mut self, cx: &mut Context<'_>) -> bool {
+        self.poll_clock(cx);
         let last = self.idle.len().saturating_sub(1);
         let mut index = 0;
         let mut follow = false;
-        self.idle.retain_mut(|(key, upstream)| {
+        self.idle.retain_mut(|idle| {
             // Bytes without a request are as good as an end: nobody knows what they answer.
-            let closed = matches!(upstream.side.poll_fill(cx), Poll::Ready(_));
-            follow |= closed && index == last && *key == Key::Original;
+            let closed = idle.upstream.side.poll_fill(cx).is_ready();
+            follow |= closed && index == last && idle.key == Key::Original;
             index += 1;
             !closed
         });
         follow
+    }
+
+    fn poll_clock(&mut self, cx: &mut Context<'_>) {
+        while let Some(clock) = &mut self.clock
+            && clock.as_mut().poll(cx).is_ready()
+        {
+            let now = Instant::now();
+            self.idle.retain(|idle| idle.key == Key::Original || idle.since + self.timeout > now);
+            let oldest = self.idle.iter().filter(|idle| idle.key != Key::Original).map(|idle| idle.since).min();
+            match oldest {
+                Some(since) => clock.as_mut().reset(since + self.timeout),
+                None => self.clock = None,
+            }
+        }
     }
 }

@@ -1,0 +1,177 @@
+//! The agent dies, hangs, or is told to end: traffic goes on without it, and a new one takes over.
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use interceptor_tests::{Agent, wait};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::wire::{LIMIT, UNDECLARED, Way, Wire, exchange, expect, expect_end, send};
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: peer\r\n\r\n";
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+/// The shortest that the configuration allows.
+const HEARTBEAT: Duration = Duration::from_millis(500);
+
+/// A connection that the kernel takes to the server's own socket: the agent is in no part of it.
+#[track_caller]
+fn works_directly(wire: &Wire, way: Way) {
+    let server = wire.listen(UNDECLARED);
+    let client = wire.dial(way, UNDECLARED);
+    // Nobody but the server can have answered the handshake.
+    let peer = server.accept();
+    let far = peer.peer_addr().unwrap();
+    assert_eq!(far.port(), client.local_addr().unwrap().port(), "{way:?}: {far} is not the client's own socket");
+    exchange(&client, &peer, GET, OK);
+    exchange(&client, &peer, "\x16\x03\x01", "anything");
+}
+
+/// Links of the kernel whose owner lives.
+fn links(wire: &Wire) -> Vec<Value> {
+    let output = wire.lab.on_node().output("bpftool", ["-j", "link", "show"]).unwrap();
+    let all: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    all
+}
+
+#[test]
+fn a_killed_agent_is_out_of_the_way_at_once() {
+    let mut wire = Wire::new("kill9");
+    let server = wire.listen(UNDECLARED);
+    let open: Vec<_> = Way::BOTH.map(|way| wire.pair(&server, way, UNDECLARED)).into();
+    for (client, peer) in &open {
+        exchange(client, peer, GET, OK);
+    }
+    let ids = |links: &[Value]| links.iter().filter_map(|link| link["id"].as_u64()).collect::<Vec<_>>();
+    let own: Vec<u64> = own_links(wire.pid());
+    assert!(own.len() >= 7, "{own:?}");
+    wire.agent.kill9().unwrap();
+    let begin = Instant::now();
+    for (client, peer) in open {
+        // What ran through it ends, for both sides, and does not hang.
+        for end in [client, peer] {
+            let mut byte = [0];
+            let ended = std::io::Read::read(&mut &end, &mut byte);
+            assert!(!matches!(ended, Ok(1)), "{ended:?}");
+        }
+    }
+    drop(server);
+    for way in Way::BOTH {
+        works_directly(&wire, way);
+    }
+    println!("direct in both directions {:?} after the kill", begin.elapsed());
+    let gone = wait::until(LIMIT, "the links to be gone", || {
+        let left: Vec<u64> = ids(&links(&wire)).into_iter().filter(|id| own.contains(id)).collect();
+        anyhow::ensure!(left.is_empty(), "left: {left:?}");
+        Ok(())
+    });
+    gone.unwrap();
+}
+
+/// The bpf links that a process holds.
+fn own_links(pid: u32) -> Vec<u64> {
+    let infos = fs::read_dir(format!("/proc/{pid}/fdinfo")).unwrap();
+    let texts = infos.filter_map(|entry| fs::read_to_string(entry.ok()?.path()).ok());
+    texts.filter_map(|text| text.lines().find_map(|line| line.strip_prefix("link_id:")?.trim().parse().ok())).collect()
+}
+
+#[test]
+fn an_agent_that_hangs_loses_new_connections_after_the_heartbeat_and_gets_them_back() {
+    let mut wire = Wire::with("hang", |config| {
+        config.set("capture", "heartbeat_timeout", "500ms");
+    });
+    let stale = |wire: &Wire| Way::BOTH.map(|way| wire.counted(word(way), "agent_stale"));
+    assert_eq!(stale(&wire), [0, 0]);
+    wire.agent.process().signal(Signal::SIGSTOP).unwrap();
+    let stopped = Instant::now();
+    wait::until(LIMIT, "the heartbeat to be too old", || {
+        anyhow::ensure!(stopped.elapsed() > HEARTBEAT + Duration::from_millis(100));
+        Ok(())
+    })
+    .unwrap();
+    for way in Way::BOTH {
+        works_directly(&wire, way);
+    }
+    wire.agent.process().signal(Signal::SIGCONT).unwrap();
+    assert_eq!(stale(&wire), [1, 1]);
+    // It takes part again.
+    let server = wire.listen(UNDECLARED);
+    wait::until(LIMIT, "a connection to be intercepted again", || {
+        let before = wire.counted("outbound", "redirected");
+        let (client, peer) = wire.pair(&server, Way::Outbound, UNDECLARED);
+        exchange(&client, &peer, GET, OK);
+        anyhow::ensure!(wire.counted("outbound", "redirected") > before);
+        Ok(())
+    })
+    .unwrap();
+}
+
+fn word(way: Way) -> &'static str {
+    match way {
+        Way::Outbound => "outbound",
+        Way::Inbound => "inbound",
+    }
+}
+
+#[test]
+fn an_agent_that_is_told_to_end_finishes_what_is_under_way() {
+    let mut wire = Wire::new("sigterm");
+    let server = wire.listen(UNDECLARED);
+    let socket = wire.config.admin_socket().clone();
+    assert!(socket.exists());
+    let (client, peer) = wire.pair(&server, Way::Outbound, UNDECLARED);
+    send(&client, GET);
+    expect(&peer, GET);
+    let head = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 6\r\n\r\nfir";
+    send(&peer, head);
+    expect(&client, head);
+    wire.agent.process().signal(Signal::SIGTERM).unwrap();
+    // New connections pass it by while the old one goes on.
+    wait::until(LIMIT, "new connections to be direct", || {
+        let (client, peer) = wire.pair(&server, Way::Outbound, UNDECLARED);
+        exchange(&client, &peer, GET, OK);
+        anyhow::ensure!(peer.peer_addr()?.port() == client.local_addr()?.port(), "it is intercepted");
+        Ok(())
+    })
+    .unwrap();
+    let (inbound, inbound_peer) = wire.pair(&server, Way::Inbound, UNDECLARED);
+    exchange(&inbound, &inbound_peer, GET, OK);
+    assert_eq!(inbound_peer.peer_addr().unwrap().port(), inbound.local_addr().unwrap().port());
+    wire.agent.process().expect_running().unwrap();
+    send(&peer, "st!");
+    drop(peer);
+    expect(&client, "st!");
+    expect_end(&client);
+    drop(client);
+    let status = wire.agent.process().wait(LIMIT).unwrap();
+    assert_eq!((status.code(), status.signal()), (Some(0), None));
+    assert!(!socket.exists(), "{} is left", socket.display());
+}
+
+#[test]
+fn an_idle_agent_ends_at_once() {
+    let mut wire = Wire::new("idle-end");
+    let begin = Instant::now();
+    assert!(wire.agent.stop().unwrap().success());
+    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+}
+
+#[test]
+fn a_new_agent_takes_over_after_a_crash() {
+    let mut wire = Wire::new("restart");
+    let socket = wire.config.admin_socket().clone();
+    for _ in 0..3 {
+        wire.agent.kill9().unwrap();
+        assert!(Path::new(&socket).exists(), "a crash leaves its socket");
+        wire.agent = Agent::start(&wire.lab, &wire.config).unwrap_or_else(|error| panic!("{error:#}"));
+        let server = wire.listen(UNDECLARED);
+        for way in Way::BOTH {
+            let (client, peer) = wire.pair(&server, way, UNDECLARED);
+            exchange(&client, &peer, GET, OK);
+            assert_eq!(wire.counted(word(way), "redirected"), 1, "{way:?}");
+        }
+    }
+}
