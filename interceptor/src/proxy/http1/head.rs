@@ -95,6 +95,7 @@ pub enum HeadError {
 /// # Errors
 /// Where the head must not be passed on.
 pub fn request(bytes: &[u8], route_headers: &[String]) -> Result<Option<RequestHead>, HeadError> {
+    check_beginning(bytes)?;
     let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut request = Request::new(&mut []);
     let Status::Complete(len) = request.parse_with_uninit_headers(bytes, &mut fields).map_err(syntax)? else {
@@ -153,6 +154,7 @@ pub fn request(bytes: &[u8], route_headers: &[String]) -> Result<Option<RequestH
 /// # Errors
 /// Where the head must not be passed on.
 pub fn response(bytes: &[u8], to: RequestKind) -> Result<Option<ResponseHead>, HeadError> {
+    check_beginning(bytes)?;
     let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut response = Response::new(&mut []);
     let config = httparse::ParserConfig::default();
@@ -184,6 +186,16 @@ fn syntax(error: httparse::Error) -> HeadError {
         httparse::Error::TooManyHeaders => HeadError::TooManyFields,
         other => HeadError::Syntax(other),
     }
+}
+
+/// Empty lines may stand before the first one (RFC 9112, section 2.2). httparse skips bare LFs there, too; without this
+/// they would be refused only once the head is whole.
+fn check_beginning(bytes: &[u8]) -> Result<(), HeadError> {
+    let mut rest = bytes;
+    while let Some(next) = rest.strip_prefix(b"\r\n") {
+        rest = next;
+    }
+    if rest.first() == Some(&b'\n') { Err(HeadError::LineEnd) } else { Ok(()) }
 }
 
 /// httparse takes a bare LF for a line's end; others take it for part of the line. So nobody gets one.

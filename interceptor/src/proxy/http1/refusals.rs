@@ -169,6 +169,18 @@ fn a_bare_lf_in_a_request_head() {
     }
 }
 
+/// Found by fuzzing: it was waited for, as it might have become a head.
+#[test]
+fn a_bare_lf_between_requests_is_refused_at_once() {
+    for bytes in [&b"\n"[..], b"\n\r\n\r\n", b"\r\n\n", b"\r\n\r\n\nGET"] {
+        assert_eq!(head::request(bytes, &[]), Err(HeadError::LineEnd), "{}", bytes.escape_ascii());
+        assert_eq!(head::response(bytes, RequestKind::Ordinary), Err(HeadError::LineEnd));
+    }
+    for bytes in [&b"\r"[..], b"\r\n", b"\r\n\r\n"] {
+        assert_eq!(head::request(bytes, &[]), Ok(None));
+    }
+}
+
 #[test]
 fn a_bare_cr_in_a_request_head() {
     for fields in [&b"A: b\rC: d"[..], b"A: b\r\r", b"A: b\r", b"A\r: b", b"\rA: b", b"A: \r", b"A: b\r\r\n"] {
