@@ -19,8 +19,11 @@ pub use connection::connection;
 pub use heads::{request_head, response_head};
 pub use host::host;
 
+/// A target: its name and what it does with an input.
+pub type Target = (&'static str, fn(&[u8]));
+
 /// Every target by its name, which is also that of its binary and of its corpus.
-pub const TARGETS: [(&str, fn(&[u8])); 7] = [
+pub const TARGETS: [Target; 7] = [
     ("request_head", request_head),
     ("response_head", response_head),
     ("chunked", chunked),

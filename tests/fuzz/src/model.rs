@@ -118,7 +118,7 @@ pub fn chunked(bytes: &[u8]) -> Chunks {
             return Chunks::Body(at);
         }
         let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
-        if name.len() == line.len() || !is_token(name) || line.contains(&0) {
+        if name.len() == line.len() || !is_token(name) || !is_text(line) {
             return Chunks::Refused;
         }
     }
@@ -136,7 +136,7 @@ fn chunk_size(line: &[u8]) -> Option<u64> {
     let digits = line.iter().position(|byte| !byte.is_ascii_hexdigit()).unwrap_or(line.len());
     let (digits, rest) = line.split_at(digits);
     let rest = trim(rest);
-    if digits.len() > 15 || line.contains(&0) || !(rest.is_empty() || rest.starts_with(b";")) {
+    if digits.len() > 15 || !is_text(line) || !(rest.is_empty() || rest.starts_with(b";")) {
         return None;
     }
     u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
@@ -144,7 +144,6 @@ fn chunk_size(line: &[u8]) -> Option<u64> {
 
 /// The length of a head and its lines; the lines are `None` where one holds a bare CR or LF. Empty lines before the
 /// first are skipped.
-#[expect(clippy::type_complexity, reason = "said in the line above, used twice")]
 fn head_lines(bytes: &[u8]) -> Option<(usize, Option<Vec<&[u8]>>)> {
     let blank = bytes.chunks(2).take_while(|pair| *pair == b"\r\n").count() * 2;
     let rest = bytes.get(blank..)?;

@@ -17,8 +17,8 @@ pub enum ChunkError {
     /// No digit, too many, or something else where the size should be.
     #[error("invalid chunk size")]
     Size,
-    /// A line of the framing ends in something other than CRLF, or holds a bare CR or LF.
-    #[error("a chunk line does not end in CRLF")]
+    /// A line of the framing ends in something other than CRLF, or holds a control byte.
+    #[error("a chunk line does not end in CRLF, or holds a control byte")]
     LineEnd,
     /// Chunk data is not followed by CRLF.
     #[error("no CRLF after chunk data")]
@@ -163,7 +163,7 @@ impl Chunked {
     }
 
     fn line_byte(&mut self, byte: u8) -> Result<(), ChunkError> {
-        if byte == b'\n' || byte == 0 {
+        if byte.is_ascii_control() && byte != b'\t' {
             return Err(ChunkError::LineEnd);
         }
         self.line += 1;
@@ -216,6 +216,8 @@ mod tests {
             ("0000000000000005\r\nhello\r\n", ChunkError::Size),
             ("5\0\r\nhello\r\n", ChunkError::Size),
             ("5;\0\r\nhello\r\n", ChunkError::LineEnd),
+            ("5;\x7f\r\nhello\r\n", ChunkError::LineEnd),
+            ("0\r\nT: \x0b\r\n\r\n", ChunkError::LineEnd),
             ("5\rhello\r\n", ChunkError::LineEnd),
             ("5;a\nhello\r\n", ChunkError::LineEnd),
             ("5\r\nhelloX\r\n", ChunkError::DataEnd),
