@@ -31,7 +31,7 @@ use self::connect::Upstream;
 use self::detect::Detected;
 use self::error::ConnectError;
 use self::record::RecordGuard;
-use crate::capture::Captured;
+use crate::captured::Captured;
 use crate::flow::{Protocol, TargetKind};
 use crate::net::side::Side;
 use crate::net::socket;

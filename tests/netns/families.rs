@@ -45,7 +45,7 @@ fn ipv4_ipv6_and_v4_mapped_destinations_are_captured() {
     let cases: [(SocketAddr, &[&str], String); 5] = [
         (vip(12), &[], caller.v4.to_string()),
         (vip_v6(12), &[], caller.v6.to_string()),
-        (mapped(12), &[], own_mapped.clone()),
+        (mapped(12), &[], own_mapped),
         // A source of the destination's own family is no obstacle where loopback can be reached from it.
         (vip(12), &["--source", "0.0.0.0"], caller.v4.to_string()),
         (vip_v6(12), &["--source", "::"], caller.v6.to_string()),

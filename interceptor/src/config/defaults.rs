@@ -30,8 +30,9 @@ pub const WORKERS: usize = 0;
 pub const WORKERS_BOUNDS: RangeInclusive<usize> = 0..=256;
 /// Three lost SYNs (1 + 2 + 4 s) still connect.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// The server is dialled meanwhile, so only a connection on which both ends stay silent waits this long.
-pub const DETECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A request line arrives in one piece, or after one lost packet; commands that look like the beginning of one (`ruok`)
+/// must not be held for long.
+pub const DETECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// A head fits into a few packets; whoever takes longer holds connections on purpose.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Below the keep-alive of common servers (nginx 75 s), so that they seldom close what is being reused.

@@ -3,10 +3,9 @@
 //! Where nothing is declared, the original destination is dialled at once: if it speaks before the client does, the
 //! connection is opaque. The connection that was dialled is used further where it can be. One deadline in all.
 
-use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -53,39 +52,19 @@ pub(super) async fn detect(connection: &mut Connection, mut client: Side) -> (De
         return (Detected::Opaque, client, None);
     }
     let mut upstream = None;
-    let mut first = None;
-    if declared == Some(Protocol::Http1) || connection.context.speaks_http(connection.original) {
-        first = timeout(SILENCE, wait(connection, &mut client, None)).await.ok();
-    }
+    let mut first = match declared == Some(Protocol::Http1) || connection.context.speaks_http(connection.original) {
+        true => timeout(SILENCE, wait(connection, &mut client, None)).await.ok(),
+        // What is there already may spare the dial.
+        false => now(wait(connection, &mut client, None)).await,
+    };
     if first.is_none() {
-        let begun = Cell::new(false);
-        let dialled = {
-            let mut waiting = pin!(wait(connection, &mut client, None));
-            let mut dialling = pin!(async {
-                begun.set(true);
-                connection.connect_original().await
-            });
-            tokio::select! {
-                biased;
-                known = &mut waiting => {
-                    let known = first.insert(known);
-                    match known {
-                        First::Broken(_) => None,
-                        // It may go elsewhere and does not wait; but a connection that is there already is used.
-                        First::Class(Class::Http1) if begun.get() => poll_fn(|cx| Poll::Ready(now(cx, dialling.as_mut()))).await,
-                        First::Class(Class::Http1) => None,
-                        // Everything else goes there: a second connection would be one too many for its server.
-                        _ => Some(dialling.await),
-                    }
+        match (dial(connection, &mut client, &mut first).await, &first) {
+            (Some(Ok(dialled)), _) => upstream = Some(dialled),
+            (Some(Err(_)), Some(First::Class(Class::Http1))) | (None, _) => {}
+            (Some(Err(error)), Some(_)) => {
+                if let Some(known) = first {
+                    conclude(connection, known);
                 }
-                result = &mut dialling => Some(result),
-            }
-        };
-        match (dialled, first.take()) {
-            (Some(Ok(dialled)), known) => (upstream, first) = (Some(dialled), known),
-            (None, known) | (Some(Err(_)), known @ Some(First::Class(Class::Http1))) => first = known,
-            (Some(Err(error)), Some(known)) => {
-                conclude(connection, known);
                 return (Detected::Unreachable(error), client, None);
             }
             (Some(Err(error)), None) => match timeout(GRACE, wait(connection, &mut client, None)).await {
@@ -102,12 +81,38 @@ pub(super) async fn detect(connection: &mut Connection, mut client: Side) -> (De
     (detected, client, upstream)
 }
 
-/// What a future gives without waiting.
-fn now<T>(cx: &mut std::task::Context<'_>, future: Pin<&mut impl Future<Output = T>>) -> Option<T> {
-    match future.poll(cx) {
-        Poll::Ready(value) => Some(value),
-        Poll::Pending => None,
+/// Dials the original destination while the client may speak; what it says goes to `first`. `None` when the client is
+/// gone, or speaks HTTP and the dial takes long.
+///
+/// A dial that has begun is seen through where it can be: cut off, it would show the server a connection that comes and
+/// goes without a word.
+async fn dial(
+    connection: &Connection,
+    client: &mut Side,
+    first: &mut Option<First>,
+) -> Option<Result<Upstream, ConnectError>> {
+    let mut dialling = pin!(connection.connect_original());
+    loop {
+        tokio::select! {
+            biased;
+            dialled = &mut dialling => return Some(dialled),
+            known = wait(connection, client, None), if first.is_none() => match first.insert(known) {
+                First::Broken(_) => return None,
+                First::Class(Class::Http1) => return timeout(GRACE, dialling).await.ok(),
+                _ => {}
+            },
+        }
     }
+}
+
+/// What a future gives without waiting.
+async fn now<T>(future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(value) => Poll::Ready(Some(value)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
 }
 
 fn conclude(connection: &mut Connection, first: First) -> Detected {

@@ -28,7 +28,7 @@ use self::exchange::{End, Exchange, Failure, RequestFacts};
 use self::head::RequestHead;
 use self::message::Message;
 use self::request::RequestInFlight;
-use self::upstreams::Upstreams;
+use self::upstreams::{Key, Upstreams};
 use super::connect::Upstream;
 use super::respond::Answer;
 use super::{Connection, opaque};
@@ -150,7 +150,10 @@ async fn handle(
             }
             End::Failed(failure) => {
                 let untold = exchange.sent() == 0 && exchange.status().is_none();
-                match Answer::failed(&failure).filter(|_| untold) {
+                // The server left the connection that the client's stands for just when the client used it again. The
+                // client knows better than we do whether to repeat the request: it sees what it would see without us.
+                let race = matches!(failure, Failure::NoResponse(_)) && facts.reused && key == Key::Original;
+                match Answer::failed(&failure).filter(|_| untold && !race) {
                     Some(answer) => return Outcome::Refuse(Box::new(request), answer),
                     None => {
                         request.fail(connection, &exchange, &failure);

@@ -119,6 +119,24 @@ fn a_broken_upload_or_download_is_not_made_to_look_whole() {
 }
 
 #[test]
+fn a_request_into_a_connection_that_its_server_leaves_ends_as_without_the_agent() {
+    let wire = Wire::new("h1-race");
+    let server = wire.listen(UNDECLARED);
+    for way in Way::BOTH {
+        let (client, peer) = wire.pair(&server, way, UNDECLARED);
+        exchange(&client, &peer, GET, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        let post = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n1";
+        send(&client, post);
+        expect(&peer, post);
+        drop(peer);
+        // No 502: whether to repeat the request is the client's affair.
+        let mut rest = Vec::new();
+        std::io::Read::read_to_end(&mut &client, &mut rest).ok();
+        assert_eq!(String::from_utf8_lossy(&rest), "", "{way:?}");
+    }
+}
+
+#[test]
 fn an_answer_before_the_end_of_the_body_reaches_the_client() {
     let wire = Wire::new("h1-early");
     let server = wire.listen(UNDECLARED);

@@ -1,5 +1,6 @@
 //! One request between its head and its record: what routing said of it, where it goes, what became of it.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
@@ -48,8 +49,8 @@ impl RequestInFlight {
         record.path = text(path(part(&head.target)), MAX_TEXT);
         record.host = head.host.as_ref().map(|range| text(part(range), MAX_TEXT));
         record.route_header = header.and_then(|(place, range)| {
-            let name = snapshot.routing.route_headers.get(*place)?;
-            Some(RouteHeader { name: name.as_str().into(), value: text(part(range), MAX_TEXT) })
+            let name = snapshot.route_header(*place)?;
+            Some(RouteHeader { name: Arc::clone(name), value: text(part(range), MAX_TEXT) })
         });
         record.injected = decision.inject;
         record.space = decision.space.clone();
