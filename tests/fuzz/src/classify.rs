@@ -8,7 +8,7 @@ pub fn classify(bytes: &[u8]) {
     let limit = [16, 64, 1024, 65_536][usize::from(limit % 4)];
     let bytes = bytes.get(..2048).unwrap_or(bytes);
     let whole = read(bytes, limit);
-    for len in (0..bytes.len()).step_by(bytes.len() / 256 + 1) {
+    for len in (0..bytes.len()).step_by(bytes.len() / 48 + 1) {
         let part = read(bytes.get(..len).unwrap_or_default(), limit);
         assert!(part == Class::Unknown || part == whole, "{part:?} of the first {len} bytes, {whole:?} of all");
         assert!(len < limit || part != Class::Unknown, "nothing decided after {len} bytes");

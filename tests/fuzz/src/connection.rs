@@ -241,3 +241,58 @@ fn pair(pool: &BufferPool) -> io::Result<(UnixStream, Side)> {
     let ours = TcpStream::from_std(std::net::TcpStream::from(OwnedFd::from(ours)))?;
     Ok((UnixStream::from_std(theirs)?, Side::new(ours, pool)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &[u8] = b"POST /first HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nok";
+    const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+    /// What the server gets of these bytes, behind a good request, in pieces of that size.
+    fn forwarded(second: &[u8], piece: usize) -> Vec<u8> {
+        let client = [GOOD, second].concat();
+        let server = [OK, OK].concat();
+        let run = Run { inject: false, piece, client: &client, server: &server };
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let outcome = runtime.block_on(run.run()).unwrap();
+        run.check(&outcome);
+        outcome.to_server
+    }
+
+    #[test]
+    fn nothing_of_a_refused_request_is_forwarded() {
+        let smuggled = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
+        for fields in [
+            "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            "Content-Length: 5\r\nContent-Length: 6\r\n\r\n",
+            "Content-Length: +5\r\n\r\n",
+            "Content-Length: 5, 5\r\n\r\n",
+            "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+            "Transfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n",
+            "Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
+            "A: b\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            "A: b\rTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            "A: b\r\n Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            "A: \0\r\n\r\n",
+            "Host: b\r\n\r\n",
+        ] {
+            let second = format!("POST /second HTTP/1.1\r\nHost: a\r\n{fields}{smuggled}");
+            for piece in [1, 7, 100_000] {
+                assert_eq!(forwarded(second.as_bytes(), piece), GOOD, "{fields:?} in pieces of {piece}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_follows_a_broken_chunk_is_not_forwarded() {
+        let begin = "POST /second HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n";
+        for broken in ["0x1\r\nb\r\n", "1\nb\r\n", "1\r\nbX", "0\r\nGET /smuggled HTTP/1.1\r\n\r\n", "1 1\r\nb\r\n"] {
+            for piece in [1, 7, 100_000] {
+                let got = forwarded(format!("{begin}{broken}").as_bytes(), piece);
+                let text = String::from_utf8_lossy(&got);
+                assert!(!text.contains("smuggled") && !text.contains('X') && !text.contains('b'), "{broken:?}: {text}");
+            }
+        }
+    }
+}

@@ -5,8 +5,8 @@ use interceptor::proxy::http1::head::{self, HeadError, RequestHead, RequestKind}
 
 use crate::model::{self, Body, Verdict};
 
-/// Every prefix of a head this long is tried; of longer ones some.
-const EVERY: usize = 96;
+/// Prefixes of a head that are tried. The fuzzer moves them by changing the length.
+const PREFIXES: usize = 24;
 
 /// A request head: the bytes are the head and what follows it.
 pub fn request_head(bytes: &[u8]) {
@@ -71,7 +71,7 @@ fn at_prefixes<T: PartialEq + std::fmt::Debug>(
     whole: &Result<Option<T>, HeadError>,
     read: impl Fn(&[u8]) -> Result<Option<T>, HeadError>,
 ) {
-    let step = bytes.len() / EVERY + 1;
+    let step = bytes.len() / PREFIXES + 1;
     for len in (0..bytes.len()).rev().step_by(step) {
         let part = read(bytes.get(..len).unwrap_or_default());
         let same = match (&part, whole) {
