@@ -7,7 +7,7 @@
 //! Runs on worker threads, one task a connection, no locks shared with other workers beyond the hub's. Never decides where
 //! a request goes (`route` does) and never touches what is captured (`capture` does).
 
-mod classify;
+pub mod classify;
 pub mod connect;
 mod context;
 mod detect;

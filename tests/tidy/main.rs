@@ -1,5 +1,6 @@
 //! Invariants of the tree that a reader can rely on (docs/architecture.md). Runs in plain `cargo test`, needs nothing.
 
+mod security;
 mod tree;
 
 use tree::{Source, documents, sources};

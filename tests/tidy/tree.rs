@@ -26,7 +26,7 @@ impl Source {
 pub(crate) struct Document {
     pub(crate) path: String,
     directory: PathBuf,
-    text: String,
+    pub(crate) text: String,
 }
 
 impl Document {

@@ -9,6 +9,8 @@ pub mod exchange;
 pub mod framing;
 pub mod head;
 pub mod message;
+#[cfg(test)]
+mod refusals;
 mod request;
 mod upstreams;
 
