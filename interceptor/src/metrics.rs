@@ -16,13 +16,13 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
+use serde::{Deserialize, Serialize};
 
 pub use kernel::{KernelCount, KernelReader};
 pub use table::{FAMILIES, FamilyDoc, FamilyKind, reference_markdown};
 
 use crate::flow::{ConnectionRecord, Record, RequestRecord, Verdict};
 use crate::route::Direction;
-use crate::status::WorkloadCounts;
 use kernel::{KernelCollector, KernelCounters};
 use labels::{ConnectionLabels, Pairs, PerDirection, PerVerdict, RequestLabels, fetch, status_class};
 use table::FamilyDoc as Doc;
@@ -56,6 +56,17 @@ pub struct Metrics {
     unexpected_connections: Counter,
     real_client_table_full: Counter,
     kernel: Arc<KernelCounters>,
+}
+
+/// How many workloads are in each state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkloadCounts {
+    /// Intercepted.
+    pub captured: usize,
+    /// Not there yet (its network namespace is missing).
+    pub pending: usize,
+    /// Given up until the configuration changes.
+    pub failed: usize,
 }
 
 impl Metrics {

@@ -7,7 +7,7 @@
 //! Runs on worker threads, one task a connection, no locks shared with other workers beyond the hub's. Never decides where
 //! a request goes (`route` does) and never touches what is captured (`capture` does).
 
-mod classify;
+pub mod classify;
 pub mod connect;
 mod context;
 mod detect;
@@ -31,7 +31,7 @@ use self::connect::Upstream;
 use self::detect::Detected;
 use self::error::ConnectError;
 use self::record::RecordGuard;
-use crate::capture::Captured;
+use crate::captured::Captured;
 use crate::flow::{Protocol, TargetKind};
 use crate::net::side::Side;
 use crate::net::socket;

@@ -24,6 +24,8 @@ pub struct Snapshot {
     pub version: u64,
     /// Which requests go where.
     pub routing: Routing,
+    /// The names of `routing.route_headers`, shared with every record that mentions one.
+    route_headers: Vec<Arc<str>>,
     spaces: Vec<Space>,
     space_ids: HashMap<Arc<str>, SpaceId>,
     services: Vec<Arc<Service>>,
@@ -69,6 +71,11 @@ pub struct Workload {
 }
 
 impl Snapshot {
+    /// The route header at a place of the configured order.
+    pub fn route_header(&self, place: usize) -> Option<&Arc<str>> {
+        self.route_headers.get(place)
+    }
+
     /// All spaces, also those at fault.
     pub fn spaces(&self) -> &[Space] {
         &self.spaces

@@ -10,12 +10,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 pub use report::{
-    FlowsStatus, HookState, HookStatus, ListenerStatus, Passed, SourceStatus, SpliceStatus, Status, WorkloadCounts,
-    WorkloadState, WorkloadStatus,
+    FlowsStatus, HookState, HookStatus, ListenerStatus, Passed, SourceStatus, SpliceStatus, Status, WorkloadState,
+    WorkloadStatus,
 };
 
 use crate::flow::Hub;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, WorkloadCounts};
 use crate::snapshot::Snapshot;
 
 /// How the agent is.

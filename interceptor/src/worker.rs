@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 use tokio::time::sleep;
 
-use crate::capture::Captured;
+use crate::captured::Captured;
 use crate::net::socket::{self, Listeners};
 use crate::proxy::{self, Context};
 use crate::route::Direction;

@@ -167,10 +167,12 @@ impl<S: Read + Write> Connection<S> {
     }
 
     fn line(&mut self) -> Result<String> {
-        let mut line = String::new();
-        if self.stream.read_line(&mut line).context("reading a line of chunk framing")? == 0 {
+        let mut raw = Vec::new();
+        if self.stream.read_until(b'\n', &mut raw).context("reading a line of chunk framing")? == 0 {
             bail!("the connection ended inside a chunked body");
         }
+        // Extensions and trailers may hold any bytes.
+        let line = String::from_utf8_lossy(&raw);
         Ok(line.trim_end_matches(['\r', '\n']).to_owned())
     }
 }

@@ -1,5 +1,6 @@
 //! The project's own files, as the tidy tests look at them.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -25,7 +26,7 @@ impl Source {
 pub(crate) struct Document {
     pub(crate) path: String,
     directory: PathBuf,
-    text: String,
+    pub(crate) text: String,
 }
 
 impl Document {
@@ -43,6 +44,30 @@ impl Document {
 
 pub(crate) fn sources() -> Vec<Source> {
     files("rs").into_iter().map(|(path, file)| Source { path, text: read(&file) }).collect()
+}
+
+/// Which top-level modules of the agent each of them names, tests left out.
+pub(crate) fn uses_between_rooms() -> BTreeMap<String, BTreeSet<String>> {
+    let mut uses: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for file in sources().iter().filter(|file| !file.is_test()) {
+        let Some(path) = file.path.strip_prefix("interceptor/src/") else { continue };
+        let room = path.split('/').next().unwrap_or_default().trim_end_matches(".rs");
+        if room == "lib" || room == "main" {
+            continue;
+        }
+        let text = file.text.split("#[cfg(test)]").next().unwrap_or_default();
+        for line in text.lines().filter(|line| !line.trim_start().starts_with("//")) {
+            for after in line.split("crate::").skip(1) {
+                let end = after.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(after.len());
+                let used = &after[..end];
+                assert!(!used.is_empty(), "{}: write one `use crate::` a module: {line}", file.path);
+                if used != room {
+                    uses.entry(room.to_owned()).or_default().insert(used.to_owned());
+                }
+            }
+        }
+    }
+    uses
 }
 
 pub(crate) fn documents() -> Vec<Document> {

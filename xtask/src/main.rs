@@ -7,6 +7,7 @@
 
 mod build;
 mod demo;
+mod fuzz;
 mod lint;
 mod process;
 mod setup;
@@ -36,6 +37,7 @@ enum Task {
     Demo(demo::Args),
     Test(test::Args),
     Lint(lint::Args),
+    Fuzz(fuzz::Args),
 }
 
 fn main() -> ExitCode {
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
         Task::Demo(args) => demo::run(&workspace, &args),
         Task::Test(args) => test::run(&workspace, &args),
         Task::Lint(args) => lint::run(&workspace, &args),
+        Task::Fuzz(args) => fuzz::run(&workspace, &args),
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,

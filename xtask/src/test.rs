@@ -33,8 +33,9 @@ pub(crate) struct Args {
     rest: Vec<String>,
 }
 
-/// The tests that need root: the laboratory by itself, then the agent in it.
-pub(crate) const TIERS: [&str; 2] = ["lab", "netns"];
+/// The tests that need root or other people's programs: the laboratory by itself, the agent in it, and nginx's and
+/// HAProxy's opinion on where messages end.
+pub(crate) const TIERS: [&str; 3] = ["lab", "netns", "differential"];
 
 /// Runs the command.
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {

@@ -12,6 +12,8 @@ use anyhow::{Context, Result, ensure};
 pub(crate) struct Rustc {
     /// Major version of the LLVM it makes bitcode with; the BPF linker must be able to read that.
     pub(crate) llvm: u32,
+    /// The machine it runs on and compiles for.
+    pub(crate) host: String,
     /// Minor version of the release: 95 of 1.95.0.
     minor: u32,
     sysroot: PathBuf,
@@ -28,7 +30,9 @@ impl Rustc {
         let program = program.as_ref();
         let version = ask(program, &["-vV"])?;
         let sysroot = ask(program, &["--print", "sysroot"])?;
+        let host = version.lines().find_map(|line| line.strip_prefix("host: ")).map(str::to_owned);
         Ok(Self {
+            host: host.with_context(|| format!("no `host: ` in:\n{version}"))?,
             llvm: number(&version, "LLVM version: ", 0)?,
             minor: number(&version, "release: ", 1)?,
             sysroot: PathBuf::from(sysroot.trim()),

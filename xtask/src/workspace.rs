@@ -38,6 +38,11 @@ impl Workspace {
         self.target.join("bpf-tools")
     }
 
+    /// The package of the fuzz targets and their committed corpora.
+    pub(crate) fn fuzz(&self) -> PathBuf {
+        self.root.join("tests/fuzz")
+    }
+
     /// A program of the release profile.
     pub(crate) fn release(&self, program: &str) -> PathBuf {
         self.target.join("release").join(program)

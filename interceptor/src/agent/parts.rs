@@ -12,7 +12,8 @@ use tokio::sync::watch;
 use super::RunOptions;
 use crate::admin::{AdminSocket, AdminState, MetricsServer};
 use crate::bpf::{FlowMaps, Kernel};
-use crate::capture::{Controller, ControllerParts, Destinations, Heartbeat};
+use crate::capture::{Controller, ControllerParts, Heartbeat};
+use crate::captured::Destinations;
 use crate::config::{Config, Proxy, Splice};
 use crate::flow::Hub;
 use crate::metrics::Metrics;
@@ -132,7 +133,7 @@ impl Shared {
             destinations: self.destinations,
             settings: self.settings,
             open: self.open,
-            maps: RefCell::new(self.maps),
+            kernel: RefCell::new(Box::new(self.maps)),
             buffers: BufferPool::default(),
             turn: Cell::new(0),
             http: RefCell::new(HashSet::new()),

@@ -8,6 +8,7 @@ use aya::{Ebpf, Pod};
 use interceptor_common::{Address, ClientKey, Control, Endpoint, Facts, FactsKey, Workload, counters, names};
 
 use super::error::BpfError;
+use crate::kernel::KernelSide;
 
 /// The maps that `capture` fills, from the control thread.
 pub struct CaptureMaps {
@@ -78,25 +79,24 @@ impl FlowMaps {
             facts: Table::new(names::FACTS, open(ebpf, names::FACTS)?)?,
         })
     }
+}
 
-    /// Says which client is behind the agent's connection to an application.
-    ///
-    /// # Errors
-    /// Where the map is full.
-    pub fn set_client(&mut self, key: ClientKey, client: Endpoint) -> Result<(), BpfError> {
-        self.clients.insert(key, client)
+impl KernelSide for FlowMaps {
+    fn set_client(&mut self, key: ClientKey, client: Endpoint) -> bool {
+        let said = self.clients.insert(key, client);
+        if let Err(error) = &said {
+            tracing::debug!(%error, "the application will see the agent's address instead of the client's");
+        }
+        said.is_ok()
     }
 
-    /// Forgets what [`FlowMaps::set_client`] said.
-    ///
-    /// # Errors
-    /// Where the kernel refuses.
-    pub fn remove_client(&mut self, key: &ClientKey) -> Result<(), BpfError> {
-        self.clients.remove(key)
+    fn remove_client(&mut self, key: &ClientKey) {
+        if let Err(error) = self.clients.remove(key) {
+            tracing::debug!(%error, "forgetting the client of an ended connection");
+        }
     }
 
-    /// Takes what the kernel gathered of an application's socket, if it gathered anything.
-    pub fn take_facts(&mut self, key: &FactsKey) -> Option<Facts> {
+    fn take_facts(&mut self, key: &FactsKey) -> Option<Facts> {
         let facts = self.facts.inner.get(key, 0).ok()?;
         // A failure leaves the entry to the map's own LRU.
         self.facts.remove(key).ok();

@@ -8,8 +8,8 @@ use std::sync::atomic::AtomicUsize;
 
 use interceptor_common as common;
 
-use super::Captured;
 use crate::bpf::{BpfError, CaptureMaps, Kernel, NetnsLink};
+use crate::captured::Captured;
 use crate::net::netns::Netns;
 use crate::net::socket::{self, Listeners};
 use crate::snapshot::Workload;

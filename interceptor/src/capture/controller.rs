@@ -11,8 +11,9 @@ use std::sync::Arc;
 use interceptor_common::{Address, Endpoint, names};
 
 use super::attach::{Attached, attach};
-use super::{Destinations, inbound};
+use super::inbound;
 use crate::bpf::{BpfError, CaptureMaps, CgroupLinks, HookState, Kernel};
+use crate::captured::Destinations;
 use crate::cgroup;
 use crate::config::Capture;
 use crate::metrics::Metrics;

@@ -14,6 +14,8 @@ use crate::sys;
 pub struct Netns {
     file: File,
     home: File,
+    /// Nothing has to be entered: the workload shares the agent's own namespace.
+    is_home: bool,
     identity: Identity,
 }
 
@@ -52,7 +54,10 @@ impl Netns {
         let file = File::open(reference.path())?;
         let meta = file.metadata()?;
         let identity = Identity { device: meta.dev(), inode: meta.ino() };
-        Ok(Self { file, home: sys::own_netns()?, identity })
+        let home = sys::own_netns()?;
+        let own = home.metadata()?;
+        let is_home = identity == Identity { device: own.dev(), inode: own.ino() };
+        Ok(Self { file, home, is_home, identity })
     }
 
     /// Which namespace this is.
@@ -65,6 +70,9 @@ impl Netns {
     /// # Errors
     /// Where the namespace cannot be entered.
     pub fn enter<T>(&self, work: impl FnOnce() -> T) -> io::Result<T> {
+        if self.is_home {
+            return Ok(work());
+        }
         sys::in_netns(self.file.as_fd(), self.home.as_fd(), work)
     }
 }

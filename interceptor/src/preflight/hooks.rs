@@ -13,7 +13,8 @@ use nix::sched::{CloneFlags, unshare};
 use super::cgroups::{Points, is_v2};
 use super::{Finding, State};
 use crate::bpf::{BpfError, HookState, Kernel};
-use crate::{cgroup, sys};
+use crate::cgroup;
+use crate::sys;
 
 const BUILD: &str = "cargo xtask build";
 const SUPPORT: &str = "the findings above say what the kernel or this process lacks";

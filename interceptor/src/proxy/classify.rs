@@ -5,7 +5,7 @@
 
 /// The verdict over the first bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Class {
+pub enum Class {
     /// A request line of HTTP/1.
     Http1,
     /// The preface of HTTP/2 (RFC 9113, section 3.4).
@@ -24,8 +24,16 @@ const MAX_METHOD: usize = 32;
 /// What follows the request target.
 const VERSION: &[u8] = b"HTTP/1.";
 
-/// Classifies what a client sent first. `limit` bounds the request line.
-pub(super) fn classify(bytes: &[u8], limit: usize) -> Class {
+/// Classifies what a client sent first. The request line must be known within `limit` bytes, however they arrive.
+pub fn classify(bytes: &[u8], limit: usize) -> Class {
+    let within = bytes.get(..limit).unwrap_or(bytes);
+    match beginning(within) {
+        Class::Unknown if bytes.len() >= limit => Class::Opaque,
+        class => class,
+    }
+}
+
+fn beginning(bytes: &[u8]) -> Class {
     match bytes {
         [] => return Class::Unknown,
         [0x16] | [0x16, 0x03] => return Class::Unknown,
@@ -44,10 +52,10 @@ pub(super) fn classify(bytes: &[u8], limit: usize) -> Class {
         [b'\r'] => return Class::Unknown,
         _ => bytes,
     };
-    request_line(bytes, limit)
+    request_line(bytes)
 }
 
-fn request_line(bytes: &[u8], limit: usize) -> Class {
+fn request_line(bytes: &[u8]) -> Class {
     let Some(method) = bytes.iter().take(MAX_METHOD + 1).position(|byte| !is_token(*byte)) else {
         return if bytes.len() > MAX_METHOD { Class::Opaque } else { Class::Unknown };
     };
@@ -56,7 +64,7 @@ fn request_line(bytes: &[u8], limit: usize) -> Class {
     }
     let target = bytes.get(method + 1..).unwrap_or_default();
     let Some(end) = target.iter().position(|byte| !is_target(*byte)) else {
-        return if bytes.len() > limit { Class::Opaque } else { Class::Unknown };
+        return Class::Unknown;
     };
     if end == 0 || target.get(end) != Some(&b' ') {
         return Class::Opaque;
@@ -152,6 +160,9 @@ mod tests {
         assert_eq!(classify(&[b'A'; 33], 8192), Class::Opaque);
         let mut long = b"GET /".to_vec();
         long.resize(9000, b'a');
+        assert_eq!(classify(&long, 8192), Class::Opaque);
+        // The verdict must not depend on how much of the line arrived at once.
+        long.extend_from_slice(b" HTTP/1.1\r\n");
         assert_eq!(classify(&long, 8192), Class::Opaque);
     }
 }

@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout};
 
 use super::Context;
 use super::error::{ConnectError, ConnectErrorKind};
-use crate::capture::Captured;
+use crate::captured::Captured;
 use crate::net::side::Side;
 use crate::net::socket;
 
@@ -39,9 +39,7 @@ struct ClientEntry {
 
 impl Drop for ClientEntry {
     fn drop(&mut self) {
-        if let Err(error) = self.context.maps.borrow_mut().remove_client(&self.key) {
-            tracing::debug!(%error, "forgetting the client of an ended connection");
-        }
+        self.context.kernel.borrow_mut().remove_client(&self.key);
     }
 }
 
@@ -105,14 +103,11 @@ fn name_client(
     client: SocketAddr,
 ) -> Option<ClientEntry> {
     let key = ClientKey::new(workload.cookie, source.into());
-    match context.maps.borrow_mut().set_client(key, client.into()) {
-        Ok(()) => Some(ClientEntry { context: Rc::clone(context), key }),
-        Err(error) => {
-            tracing::debug!(%error, "the application will see the agent's address instead of the client's");
-            context.metrics.real_client_table_full();
-            None
-        }
+    if context.kernel.borrow_mut().set_client(key, client.into()) {
+        return Some(ClientEntry { context: Rc::clone(context), key });
     }
+    context.metrics.real_client_table_full();
+    None
 }
 
 fn kind(error: io::Error) -> ConnectErrorKind {

@@ -8,10 +8,10 @@ use std::sync::atomic::AtomicUsize;
 
 use arc_swap::ArcSwap;
 
-use crate::bpf::FlowMaps;
-use crate::capture::Destinations;
+use crate::captured::Destinations;
 use crate::config::Proxy;
 use crate::flow::{Hub, Record};
+use crate::kernel::KernelSide;
 use crate::metrics::Metrics;
 use crate::net::buffer::BufferPool;
 use crate::snapshot::Snapshot;
@@ -30,8 +30,8 @@ pub struct Context {
     pub open: Arc<AtomicUsize>,
     /// Bounds and deadlines.
     pub settings: Proxy,
-    /// The kernel's maps that belong to connections.
-    pub maps: RefCell<FlowMaps>,
+    /// What the kernel's hooks are told of connections, and tell.
+    pub kernel: RefCell<Box<dyn KernelSide>>,
     /// Spare buffers.
     pub buffers: BufferPool,
     /// Spreads requests over endpoints.

@@ -173,7 +173,6 @@ async fn wait(connection: &Connection, client: &mut Side, mut upstream: Option<&
     poll_fn(|cx| {
         loop {
             match classify(client.buffer.data(), limit) {
-                Class::Unknown if client.buffer.len() >= limit => return Poll::Ready(First::Class(Class::Opaque)),
                 Class::Unknown => {}
                 class => return Poll::Ready(First::Class(class)),
             }

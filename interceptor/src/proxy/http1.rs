@@ -9,6 +9,8 @@ pub mod exchange;
 pub mod framing;
 pub mod head;
 pub mod message;
+#[cfg(test)]
+mod refusals;
 mod request;
 mod upstreams;
 
@@ -89,7 +91,7 @@ async fn handle(
         Ok(message) => message,
         Err(error) => return Outcome::Refuse(Box::new(request), Answer::bad_body(error)),
     };
-    if let Some(line) = request.injected_line(connection) {
+    if let Some(line) = request.injected_line() {
         message.add_line(head.insert_at, line);
     }
     let key = request.key();

@@ -15,7 +15,7 @@ use super::connect::Upstream;
 use super::context::Context;
 use super::error::{ConnectError, io_reason};
 use super::respond::Answer;
-use crate::capture::Captured;
+use crate::captured::Captured;
 use crate::flow::{
     ConnectionRecord, ErrorSide, KernelFacts, Protocol, ProtocolFrom, Record, TargetKind, TargetRecord, Verdict,
 };
@@ -169,7 +169,7 @@ impl RecordGuard {
             Direction::Inbound => (self.agent_source?.into(), record.original_destination.port()),
         };
         let key = FactsKey { netns: self.workload.cookie, agent, port: NetPort::from_host(port), pad: 0 };
-        let facts = self.context.maps.borrow_mut().take_facts(&key)?;
+        let facts = self.context.kernel.borrow_mut().take_facts(&key)?;
         let open_ns = facts.closed_ns.checked_sub(facts.established_ns);
         Some(KernelFacts {
             srtt_us: facts.srtt_us,

@@ -58,7 +58,18 @@ impl Snapshot {
             };
             workloads.entry(name).or_insert(workload);
         }
-        Self { version, routing: routing.clone(), spaces, space_ids, services, copies, destinations, workloads }
+        let route_headers = routing.route_headers.iter().map(|name| Arc::from(name.as_str())).collect();
+        Self {
+            version,
+            routing: routing.clone(),
+            route_headers,
+            spaces,
+            space_ids,
+            services,
+            copies,
+            destinations,
+            workloads,
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Names are stable. Built by [`StatusBoard::report`](super::StatusBoard::report), read back by the CLI.
 
+use crate::metrics::WorkloadCounts;
 use serde::{Deserialize, Serialize};
 
 use crate::metrics::KernelCount;
@@ -49,17 +50,6 @@ pub struct Status {
     pub kernel: Vec<KernelCount>,
     /// Connections that the hooks left alone, for whatever reason.
     pub passed: Passed,
-}
-
-/// How many workloads are in each state.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WorkloadCounts {
-    /// Intercepted.
-    pub captured: usize,
-    /// Not there yet (its network namespace is missing).
-    pub pending: usize,
-    /// Given up until the configuration changes.
-    pub failed: usize,
 }
 
 /// Where the configuration comes from.

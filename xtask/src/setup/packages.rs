@@ -47,6 +47,8 @@ const TABLE: &[(Purpose, &str, Proof, &str)] = &[
     (Demo,  "redis-tools",       Command("redis-cli"),   "talk to that database"),
     (Demo,  "openssl",           Command("openssl"),     "make certificates for TLS that must pass untouched"),
     (Demo,  "curl",              Command("curl"),        "be a client that nobody here wrote"),
+    (Test,  "g++",               Command("c++"),         "compile libFuzzer"),
+    (Test,  "haproxy",           Command("haproxy"),     "be a second opinion on where messages end"),
     (Test,  "python3",           Command("python3"),     "be servers and clients with odd habits on the wire"),
     (Test,  "python3-pip",       Command("pip3"),        "install aiohttp, gunicorn, requests and websockets below target"),
     (Test,  "nodejs",            Command("node"),        "be a client with a pool of connections, and a server of events"),

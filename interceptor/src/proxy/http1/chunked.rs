@@ -1,7 +1,10 @@
 //! Finds the end of a chunked body (RFC 9112, section 7.1) without changing a byte of it.
 //!
 //! Incremental: fed whatever arrived, says how much of it belongs to the body. Strict where laxness lets two parties see
-//! different bodies: only CRLF ends a line, sizes are plain hexadecimal, data is followed by CRLF at once.
+//! different bodies: only CRLF ends a line, sizes are plain hexadecimal with nothing but an extension behind them, data is followed by CRLF at
+//! once, and trailer lines are fields: a party that expects no trailers must not find the next request in them.
+
+use crate::proxy::classify::is_token;
 
 /// Hexadecimal digits of a size that are believed: 2^60 bytes a chunk.
 const MAX_SIZE_DIGITS: u8 = 15;
@@ -14,12 +17,15 @@ pub enum ChunkError {
     /// No digit, too many, or something else where the size should be.
     #[error("invalid chunk size")]
     Size,
-    /// A line of the framing ends in something other than CRLF, or holds a bare CR or LF.
-    #[error("a chunk line does not end in CRLF")]
+    /// A line of the framing ends in something other than CRLF, or holds a control byte.
+    #[error("a chunk line does not end in CRLF, or holds a control byte")]
     LineEnd,
     /// Chunk data is not followed by CRLF.
     #[error("no CRLF after chunk data")]
     DataEnd,
+    /// A line of the trailer section that is no field.
+    #[error("a trailer line is no field")]
+    Trailer,
     /// Extensions or trailers beyond the bound.
     #[error("chunk extensions or trailers larger than {MAX_LINE} bytes")]
     TooLong,
@@ -27,14 +33,28 @@ pub enum ChunkError {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    Size { digits: u8, value: u64 },
-    Extension { value: u64 },
-    SizeLf { value: u64 },
-    Data { left: u64 },
+    Size {
+        digits: u8,
+        value: u64,
+    },
+    /// Blanks behind a size.
+    Blank {
+        value: u64,
+    },
+    Extension {
+        value: u64,
+    },
+    SizeLf {
+        value: u64,
+    },
+    Data {
+        left: u64,
+    },
     DataCr,
     DataLf,
     TrailerStart,
-    Trailer,
+    TrailerName,
+    TrailerValue,
     TrailerLf,
     EndLf,
     Done,
@@ -84,7 +104,13 @@ impl Chunked {
     fn step(&mut self, byte: u8) -> Result<State, ChunkError> {
         Ok(match (self.state, byte) {
             (State::Size { digits, value }, _) => return self.size(digits, value, byte),
-            (State::Extension { value }, b'\r') => State::SizeLf { value },
+            (State::Blank { value } | State::Extension { value }, b'\r') => State::SizeLf { value },
+            (State::Blank { value }, b' ' | b'\t') => {
+                self.line_byte(byte)?;
+                State::Blank { value }
+            }
+            (State::Blank { value }, b';') => State::Extension { value },
+            (State::Blank { .. }, _) => return Err(ChunkError::Size),
             (State::Extension { value }, _) => {
                 self.line_byte(byte)?;
                 State::Extension { value }
@@ -101,11 +127,16 @@ impl Chunked {
             }
             (State::DataCr | State::DataLf, _) => return Err(ChunkError::DataEnd),
             (State::TrailerStart, b'\r') => State::EndLf,
-            (State::Trailer, b'\r') => State::TrailerLf,
-            (State::TrailerStart | State::Trailer, _) => {
+            (State::TrailerValue, b'\r') => State::TrailerLf,
+            (State::TrailerName, b':') | (State::TrailerValue, _) => {
                 self.line_byte(byte)?;
-                State::Trailer
+                State::TrailerValue
             }
+            (State::TrailerStart | State::TrailerName, _) if is_token(byte) => {
+                self.line_byte(byte)?;
+                State::TrailerName
+            }
+            (State::TrailerStart | State::TrailerName, _) => return Err(ChunkError::Trailer),
             (State::TrailerLf, b'\n') => State::TrailerStart,
             (State::EndLf, b'\n') => State::Done,
             (State::SizeLf { .. } | State::TrailerLf | State::EndLf, _) => return Err(ChunkError::LineEnd),
@@ -120,8 +151,9 @@ impl Chunked {
             b'A'..=b'F' => byte - b'A' + 10,
             _ if digits == 0 => return Err(ChunkError::Size),
             b'\r' => return Ok(State::SizeLf { value }),
-            // BWS before an extension is allowed (RFC 9112, section 7.1.1).
-            b';' | b' ' | b'\t' => return Ok(State::Extension { value }),
+            b';' => return Ok(State::Extension { value }),
+            // BWS before an extension is allowed (RFC 9112, section 7.1.1); some servers pad sizes with it.
+            b' ' | b'\t' => return Ok(State::Blank { value }),
             _ => return Err(ChunkError::Size),
         };
         if digits == MAX_SIZE_DIGITS {
@@ -131,7 +163,7 @@ impl Chunked {
     }
 
     fn line_byte(&mut self, byte: u8) -> Result<(), ChunkError> {
-        if byte == b'\n' || byte == 0 {
+        if byte.is_ascii_control() && byte != b'\t' {
             return Err(ChunkError::LineEnd);
         }
         self.line += 1;
@@ -149,6 +181,7 @@ mod tests {
             "0\r\n\r\n",
             "5\r\nhello\r\n0\r\n\r\n",
             "5;name=\"v;x\"\r\nhello\r\n6 ;a\r\n world\r\n00\r\nTrailer: x\r\nOther: y\r\n\r\n",
+            "5 \t\r\nhello\r\n0 ; x\r\n\r\n",
             "a\r\n0123456789\r\nB\r\n0123456789a\r\n0\r\n\r\n",
         ] {
             let with_rest = format!("{body}GET / HTTP/1.1\r\n");
@@ -178,6 +211,13 @@ mod tests {
             ("5_\r\nhello\r\n", ChunkError::Size),
             ("fffffffffffffffff\r\n", ChunkError::Size),
             ("5\nhello\r\n", ChunkError::Size),
+            ("5 6\r\nhello\r\n", ChunkError::Size),
+            ("5 \nhello\r\n", ChunkError::Size),
+            ("0000000000000005\r\nhello\r\n", ChunkError::Size),
+            ("5\0\r\nhello\r\n", ChunkError::Size),
+            ("5;\0\r\nhello\r\n", ChunkError::LineEnd),
+            ("5;\x7f\r\nhello\r\n", ChunkError::LineEnd),
+            ("0\r\nT: \x0b\r\n\r\n", ChunkError::LineEnd),
             ("5\rhello\r\n", ChunkError::LineEnd),
             ("5;a\nhello\r\n", ChunkError::LineEnd),
             ("5\r\nhelloX\r\n", ChunkError::DataEnd),
@@ -185,6 +225,13 @@ mod tests {
             ("5\r\nhello\rX", ChunkError::DataEnd),
             ("0\r\nTrailer: x\n\r\n", ChunkError::LineEnd),
             ("0\r\n\rX", ChunkError::LineEnd),
+            ("0\r\nT: x\ry\r\n\r\n", ChunkError::LineEnd),
+            ("0\r\n\n", ChunkError::Trailer),
+            ("0\r\nGET / HTTP/1.1\r\n\r\n", ChunkError::Trailer),
+            ("0\r\nTrailer\r\n\r\n", ChunkError::Trailer),
+            ("0\r\nTrailer : x\r\n\r\n", ChunkError::Trailer),
+            ("0\r\nTrailer: x\r\n folded\r\n\r\n", ChunkError::Trailer),
+            ("0\r\n: x\r\n\r\n", ChunkError::Trailer),
         ] {
             let mut chunked = Chunked::default();
             assert_eq!(chunked.take(body.as_bytes()), Err(error), "{body:?}");
@@ -194,7 +241,9 @@ mod tests {
     #[test]
     fn extensions_and_trailers_are_bounded() {
         let long = "x".repeat(MAX_LINE + 1);
-        for body in [format!("5;{long}"), format!("0\r\nT: {long}")] {
+        let many = "T: x\r\n".repeat(MAX_LINE / 4 + 1);
+        let bodies = [format!("5;{long}"), format!("5{}", " ".repeat(MAX_LINE + 2)), format!("0\r\nT: {long}")];
+        for body in bodies.into_iter().chain([format!("0\r\n{long}"), format!("0\r\n{many}")]) {
             assert_eq!(Chunked::default().take(body.as_bytes()), Err(ChunkError::TooLong));
         }
     }

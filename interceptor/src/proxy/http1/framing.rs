@@ -44,18 +44,17 @@ pub enum LengthError {
 }
 
 impl LengthFields {
-    /// Takes note of a Content-Length field. A list of equal numbers counts as one (RFC 9110, section 8.6).
+    /// Takes note of a Content-Length field. Fields that repeat a number agree, whichever of them is believed. A list
+    /// would have to be replaced by its number (RFC 9110, section 8.6), and we change nothing: refused.
     ///
     /// # Errors
     /// Where it is no number or contradicts an earlier one.
     pub fn content_length(&mut self, value: &[u8]) -> Result<(), LengthError> {
-        for item in value.split(|byte| *byte == b',') {
-            let number = decimal(item.trim_ascii()).ok_or(LengthError::ContentLength)?;
-            if self.content_length.is_some_and(|earlier| earlier != number) {
-                return Err(LengthError::Differing);
-            }
-            self.content_length = Some(number);
+        let number = decimal(value.trim_ascii()).ok_or(LengthError::ContentLength)?;
+        if self.content_length.is_some_and(|earlier| earlier != number) {
+            return Err(LengthError::Differing);
         }
+        self.content_length = Some(number);
         Ok(())
     }
 
@@ -104,12 +103,16 @@ impl LengthFields {
     }
 }
 
-/// Digits only: no sign, no space, no hexadecimal, no overflow.
+/// Lengths that are believed: a peer that counts in signed 64 bits must see the same number.
+const MAX_LENGTH: u64 = u64::MAX >> 1;
+
+/// Digits only: no sign, no space, no hexadecimal, no list, no overflow.
 fn decimal(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    digits.iter().try_fold(0_u64, |number, digit| number.checked_mul(10)?.checked_add(u64::from(digit - b'0')))
+    let add = |number: u64, digit: &u8| number.checked_mul(10)?.checked_add(u64::from(digit - b'0'));
+    digits.iter().try_fold(0_u64, add).filter(|number| *number <= MAX_LENGTH)
 }
 
 impl Framing {
@@ -158,20 +161,35 @@ mod tests {
         assert_eq!(fields(&[], &[]).unwrap().request(false), Ok(Framing::NONE));
         assert_eq!(fields(&[], &[]).unwrap().response(false), Ok(Framing::UntilClose));
         assert_eq!(fields(&["5"], &[]).unwrap().request(true), Ok(Framing::Length(5)));
-        assert_eq!(fields(&["5, 5", "5"], &[]).unwrap().response(false), Ok(Framing::Length(5)));
+        assert_eq!(fields(&[" 5 ", "5"], &[]).unwrap().response(false), Ok(Framing::Length(5)));
         assert!(matches!(fields(&[], &["Chunked "]).unwrap().request(false), Ok(Framing::Chunked(_))));
     }
 
     #[test]
     fn lengths_that_are_not_are_refused() {
-        for value in ["", "+5", "-1", "0x5", "5 5", "5,", "18446744073709551616", "5;", "５"] {
+        let overflow = ["9223372036854775808", "18446744073709551616", "99999999999999999999999"];
+        let others = ["", "+5", "-1", "0x5", "5 5", "5,", "5, 5", "5,6", "5;", "5.0", "1e1", "５"];
+        for value in others.into_iter().chain(overflow) {
             assert_eq!(fields(&[value], &[]), Err(LengthError::ContentLength), "{value:?}");
         }
         assert_eq!(fields(&["5", "6"], &[]), Err(LengthError::Differing));
-        assert_eq!(fields(&["5,6"], &[]), Err(LengthError::Differing));
-        for value in
-            ["", "gzip", "gzip, chunked", "chunked, chunked", "identity", "xchunked", "chunked;q=1", "\x0bchunked"]
-        {
+        for value in [
+            "",
+            "gzip",
+            "gzip, chunked",
+            "chunked, chunked",
+            "identity",
+            "xchunked",
+            "chunked;q=1",
+            "\x0bchunked",
+            "chunked,",
+            ",chunked",
+            "\"chunked\"",
+            "chunked identity",
+            "chun ked",
+            "chunked\0",
+            "ch\u{fc}nked",
+        ] {
             assert_eq!(fields(&[], &[value]), Err(LengthError::TransferEncoding), "{value:?}");
         }
         assert_eq!(fields(&[], &["chunked", "chunked"]), Err(LengthError::TransferEncoding));

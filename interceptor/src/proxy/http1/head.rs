@@ -82,6 +82,12 @@ pub enum HeadError {
     /// RFC 9112, section 3.2: exactly one.
     #[error("several Host fields")]
     SeveralHosts,
+    /// CONNECT has no body (RFC 9110, section 9.3.6): some servers would take one for the tunnel's first bytes.
+    #[error("CONNECT with a body")]
+    ConnectBody,
+    /// RFC 9110, section 15: three digits from 100 on.
+    #[error("invalid status")]
+    Status,
 }
 
 /// Reads a request head; `None` while it is incomplete. `route_headers` are lower case, in order of precedence.
@@ -89,6 +95,7 @@ pub enum HeadError {
 /// # Errors
 /// Where the head must not be passed on.
 pub fn request(bytes: &[u8], route_headers: &[String]) -> Result<Option<RequestHead>, HeadError> {
+    check_beginning(bytes)?;
     let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut request = Request::new(&mut []);
     let Status::Complete(len) = request.parse_with_uninit_headers(bytes, &mut fields).map_err(syntax)? else {
@@ -124,6 +131,10 @@ pub fn request(bytes: &[u8], route_headers: &[String]) -> Result<Option<RequestH
         _ if upgrade && connection.upgrade && !http10 => RequestKind::Upgrade,
         _ => RequestKind::Ordinary,
     };
+    let framing = lengths.request(http10)?;
+    if kind == RequestKind::Connect && framing != Framing::NONE {
+        return Err(HeadError::ConnectBody);
+    }
     Ok(Some(RequestHead {
         len,
         method: range_in(bytes, method.as_bytes()),
@@ -131,7 +142,7 @@ pub fn request(bytes: &[u8], route_headers: &[String]) -> Result<Option<RequestH
         host: authority(target).map(|authority| range_in(bytes, authority.as_bytes())).or(host),
         route,
         insert_at: len.saturating_sub(2),
-        framing: lengths.request(http10)?,
+        framing,
         keep_alive: connection.keep_alive(http10),
         kind,
         idempotent: matches!(method, "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE"),
@@ -143,6 +154,7 @@ pub fn request(bytes: &[u8], route_headers: &[String]) -> Result<Option<RequestH
 /// # Errors
 /// Where the head must not be passed on.
 pub fn response(bytes: &[u8], to: RequestKind) -> Result<Option<ResponseHead>, HeadError> {
+    check_beginning(bytes)?;
     let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut response = Response::new(&mut []);
     let config = httparse::ParserConfig::default();
@@ -150,7 +162,7 @@ pub fn response(bytes: &[u8], to: RequestKind) -> Result<Option<ResponseHead>, H
     let Status::Complete(len) = parsed.map_err(syntax)? else { return Ok(None) };
     check_line_ends(bytes.get(..len).unwrap_or_default())?;
     let http10 = response.version == Some(0);
-    let status = response.code.unwrap_or_default();
+    let status = response.code.filter(|code| *code >= 100).ok_or(HeadError::Status)?;
     let mut lengths = LengthFields::default();
     let mut connection = ConnectionFields::default();
     for field in response.headers.iter() {
@@ -174,6 +186,16 @@ fn syntax(error: httparse::Error) -> HeadError {
         httparse::Error::TooManyHeaders => HeadError::TooManyFields,
         other => HeadError::Syntax(other),
     }
+}
+
+/// Empty lines may stand before the first one (RFC 9112, section 2.2). httparse skips bare LFs there, too; without this
+/// they would be refused only once the head is whole.
+fn check_beginning(bytes: &[u8]) -> Result<(), HeadError> {
+    let mut rest = bytes;
+    while let Some(next) = rest.strip_prefix(b"\r\n") {
+        rest = next;
+    }
+    if rest.first() == Some(&b'\n') { Err(HeadError::LineEnd) } else { Ok(()) }
 }
 
 /// httparse takes a bare LF for a line's end; others take it for part of the line. So nobody gets one.

@@ -30,11 +30,11 @@ struct Table {
 
 /// What changed in the table for one destination.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Assigned {
+pub struct Assigned {
     /// The index.
-    pub(super) index: u32,
+    pub index: u32,
     /// The destination that had it before, which must not be shown for it any longer.
-    pub(super) replaced: Option<SocketAddr>,
+    pub replaced: Option<SocketAddr>,
 }
 
 impl Destinations {
@@ -56,7 +56,7 @@ impl Destinations {
     }
 
     /// The index of a destination, a new one if it has none; `None` when the table is full of captured destinations.
-    pub(super) fn assign(&self, destination: SocketAddr) -> Option<Assigned> {
+    pub fn assign(&self, destination: SocketAddr) -> Option<Assigned> {
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(&index) = table.by_address.get(&destination) {
             table.retired.retain(|retired| *retired != index);
@@ -79,7 +79,7 @@ impl Destinations {
     }
 
     /// Marks a destination as no longer captured.
-    pub(super) fn retire(&self, destination: SocketAddr) {
+    pub fn retire(&self, destination: SocketAddr) {
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(&index) = table.by_address.get(&destination) {
             table.retired.push_back(index);

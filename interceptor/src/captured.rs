@@ -1,0 +1,28 @@
+//! What is captured, as the data path sees it: the workloads and what an index stands for.
+//!
+//! Written by `capture`, read by workers and `proxy`.
+
+mod destinations;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+pub use destinations::{Assigned, Destinations};
+
+use crate::net::netns::Netns;
+
+/// A workload that is captured, as the data path needs it.
+#[derive(Debug)]
+pub struct Captured {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its network namespace.
+    pub netns: Netns,
+    /// That namespace's cookie.
+    pub cookie: u64,
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
+    /// Its connections under way, over all workers.
+    pub open: AtomicUsize,
+}

@@ -1,0 +1,4 @@
+//! libFuzzer's entry to the target `host`, which the library holds.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| interceptor_fuzz::host(bytes));
