@@ -91,7 +91,7 @@ async fn handle(
         Ok(message) => message,
         Err(error) => return Outcome::Refuse(Box::new(request), Answer::bad_body(error)),
     };
-    if let Some(line) = request.injected_line(connection) {
+    if let Some(line) = request.injected_line() {
         message.add_line(head.insert_at, line);
     }
     let key = request.key();

@@ -22,6 +22,8 @@ const MAX_TEXT: usize = 256;
 /// A request between its head and its record.
 pub(super) struct RequestInFlight {
     decision: Decision,
+    /// The header that is added, as the snapshot names it that decided.
+    header_name: Option<Arc<str>>,
     begin: Instant,
     record: RequestRecord,
 }
@@ -61,7 +63,7 @@ impl RequestInFlight {
         if matches!(decision.target, Target::Endpoint { .. }) {
             record.verdict = Verdict::Redirected;
         }
-        Self { decision, begin: Instant::now(), record }
+        Self { header_name: snapshot.route_header(0).cloned(), decision, begin: Instant::now(), record }
     }
 
     /// Where its upstream connection leads.
@@ -73,10 +75,9 @@ impl RequestInFlight {
     }
 
     /// The header line to add, if one is.
-    pub(super) fn injected_line(&self, connection: &Connection) -> Option<Box<[u8]>> {
+    pub(super) fn injected_line(&self) -> Option<Box<[u8]>> {
         let space = self.decision.space.as_ref().filter(|_| self.decision.inject)?;
-        let snapshot = connection.context.snapshot.load();
-        let name = snapshot.routing.route_headers.first()?;
+        let name = self.header_name.as_ref()?;
         Some(format!("{name}: {space}\r\n").into_bytes().into_boxed_slice())
     }
 
@@ -139,7 +140,8 @@ impl RequestInFlight {
 
     /// Publishes the record of a request whose head could not be read.
     pub(super) fn unread(connection: &Connection, answer: &Answer, sent: u64) {
-        let mut request = Self { decision: undecided(), begin: Instant::now(), record: empty(connection) };
+        let mut request =
+            Self { decision: undecided(), header_name: None, begin: Instant::now(), record: empty(connection) };
         note_answer(&mut request.record, answer);
         request.publish(connection, 0, sent);
     }
