@@ -17,6 +17,8 @@ mod opaque;
 mod record;
 mod respond;
 mod splice;
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 use std::rc::Rc;
