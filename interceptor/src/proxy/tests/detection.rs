@@ -1,6 +1,9 @@
 //! How it is found out what a connection speaks, and what becomes of one that leads nowhere.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::flow::{Protocol, ProtocolFrom};
@@ -60,6 +63,7 @@ fn what_stays_ambiguous_is_opaque_after_the_deadline() {
         setup.settings.detect_timeout = Duration::from_millis(20);
         let mut session = World::new(origin.address, setup).await.call("").await;
         let mut server = origin.accept().await;
+        settle().await;
         session.client.send("ruok").await;
         server.expect("ruok").await;
         drop(server);
@@ -138,6 +142,8 @@ fn an_unreachable_destination_is_a_reset_for_whoever_does_not_speak_http() {
         play(async move {
             let setup = Setup { port, ..Setup::default() };
             let mut session = World::new(peer::nobody().await, setup).await.call(first).await;
+            settle().await;
+            // Not for long: after a moment without HTTP the client has its reset already.
             session.client.send(then).await;
             session.client.was_reset().await;
             let records = session.over().await;
@@ -156,6 +162,7 @@ fn a_destination_that_does_not_answer_is_a_reset_after_the_connect_timeout() {
             let mut setup = Setup::default();
             setup.settings.connect_timeout = Duration::from_millis(50);
             let mut session = World::new(mute.address, setup).await.call("").await;
+            settle().await;
             session.client.send(first).await;
             session.client.was_reset().await;
             assert_eq!(session.over().await.end(), ("error", "upstream_timeout"));
@@ -169,6 +176,7 @@ fn http_does_not_wait_for_an_original_destination_that_does_not_answer() {
         let (mute, copy) = (peer::Mute::new().await, Server::new().await);
         let setup = Setup { copies: vec![("user", copy.address)], ..Setup::default() };
         let mut session = World::new(mute.address, setup).await.call("").await;
+        settle().await;
         session.client.send(get_in("user")).await;
         let mut server = copy.accept().await;
         server.expect(get_in("user")).await;
@@ -189,11 +197,42 @@ fn a_client_that_is_gone_before_it_said_anything_is_recorded_as_that() {
         // While the destination is being dialled.
         let mute = peer::Mute::new().await;
         let session = World::new(mute.address, Setup::default()).await.call("").await;
+        settle().await;
         assert_eq!(session.broken().await.end(), ("error", "client_reset"));
         // After it has begun to say something.
         let mut session = world.call("").await;
         let _server = origin.accept().await;
         session.client.send("GE").await;
+        settle().await;
         assert_eq!(session.broken().await.end(), ("error", "client_reset"));
+    });
+}
+
+#[test]
+fn the_original_destination_is_what_the_loopback_address_stands_for() {
+    play(async {
+        let origin = Server::new().await;
+        let world = World::new(origin.address, Setup::default()).await;
+        let stands_for: SocketAddr = world.context.destinations.loopback(origin.address).unwrap().into();
+        for (ip, original) in [(stands_for.ip(), Some(origin.address)), (Ipv4Addr::LOCALHOST.into(), None)] {
+            let listener = TcpListener::bind((ip, 0)).await.unwrap();
+            let at = listener.local_addr().unwrap();
+            let (_client, accepted) = tokio::join!(TcpStream::connect(at), listener.accept());
+            assert_eq!(crate::proxy::original_of(&world.context, &accepted.unwrap().0), original, "{ip}");
+        }
+    });
+}
+
+#[test]
+fn the_memory_of_what_spoke_http_is_bounded() {
+    play(async {
+        let context = World::new(peer::nobody().await, Setup::default()).await.context;
+        let address = |port| SocketAddr::from((Ipv4Addr::new(10, 0, 0, 1), port));
+        for port in 0..=16_384 {
+            assert!(!context.speaks_http(address(port)));
+            context.learn_http(address(port));
+            assert!(context.speaks_http(address(port)));
+        }
+        assert!(!context.speaks_http(address(0)) && context.http.borrow().len() == 1);
     });
 }

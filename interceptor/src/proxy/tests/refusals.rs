@@ -180,8 +180,7 @@ fn a_client_that_does_not_read_gets_the_refusal_once_it_does() {
             filled
         };
         let (mut session, filled) = world.call_filled("GET / HTTP/1.1\r\nHost: b\r\nHost: c\r\n\r\n", fill).await;
-        // The agent comes as far as it can.
-        tokio::task::yield_now().await;
+        settle().await;
         session.client.expect("x".repeat(filled)).await;
         assert!(session.client.rest().await.starts_with("HTTP/1.1 400 Bad Request\r\n"));
         session.over().await;

@@ -133,6 +133,7 @@ fn an_unreachable_origin_does_not_keep_a_routed_request_from_its_space() {
         let copy = Server::new().await;
         let setup = Setup { copies: vec![("user", copy.address)], ..Setup::default() };
         let mut session = World::new(peer::nobody().await, setup).await.call("").await;
+        settle().await;
         session.client.send(get_in("user")).await;
         let mut server = copy.accept().await;
         server.expect(get_in("user")).await;

@@ -55,6 +55,8 @@ fn an_idle_connection_to_another_space_ends_after_its_time_and_the_clients_does_
         session.client.send(get_in("one")).await;
         let mut first = one.accept().await;
         answer(&mut session, &mut first, &get_in("one")).await;
+        // The second one's time begins and ends later.
+        tokio::time::sleep(Duration::from_millis(15)).await;
         session.client.send(get_in("two")).await;
         let mut second = two.accept().await;
         answer(&mut session, &mut second, &get_in("two")).await;
