@@ -17,6 +17,8 @@ mod opaque;
 mod record;
 mod respond;
 mod splice;
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -32,7 +34,7 @@ use self::detect::Detected;
 use self::error::ConnectError;
 use self::record::RecordGuard;
 use crate::captured::Captured;
-use crate::flow::{Protocol, TargetKind};
+use crate::flow::{Protocol, TargetKind, TargetRecord};
 use crate::net::side::Side;
 use crate::net::socket;
 use crate::route::Direction;
@@ -84,7 +86,10 @@ pub async fn serve(
                 None => connection.connect_original().await,
             };
             match upstream {
-                Ok(upstream) => opaque::relay(&mut connection, client, upstream).await,
+                Ok(upstream) => {
+                    let target = connection.original_target();
+                    opaque::relay(&mut connection, client, upstream, target).await;
+                }
                 Err(error) => refuse(&mut connection, client, &error).await,
             }
         }
@@ -110,11 +115,13 @@ impl Connection {
         }
     }
 
-    fn original_kind(&self) -> TargetKind {
-        match self.direction {
+    /// Where the caller wanted to go, for records.
+    fn original_target(&self) -> TargetRecord {
+        let kind = match self.direction {
             Direction::Outbound => TargetKind::Original,
             Direction::Inbound => TargetKind::Application,
-        }
+        };
+        TargetRecord { kind, address: self.original, service: self.record.service() }
     }
 
     /// What the service's owner declares: HTTP, something else, or nothing.

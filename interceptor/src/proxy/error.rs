@@ -66,3 +66,22 @@ pub fn io_reason(side: ErrorSide, error: &io::Error) -> &'static str {
         (ErrorSide::Agent, _) => "agent_io",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broken_connection_is_told_from_any_other_failure() {
+        use io::ErrorKind::{ConnectionReset, Other};
+        for (side, kind, reason) in [
+            (ErrorSide::Downstream, ConnectionReset, "client_reset"),
+            (ErrorSide::Downstream, Other, "client_io"),
+            (ErrorSide::Upstream, ConnectionReset, "upstream_reset"),
+            (ErrorSide::Upstream, Other, "upstream_io"),
+            (ErrorSide::Agent, Other, "agent_io"),
+        ] {
+            assert_eq!(io_reason(side, &kind.into()), reason);
+        }
+    }
+}

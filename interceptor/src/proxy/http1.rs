@@ -32,6 +32,7 @@ use self::upstreams::{Key, Upstreams};
 use super::connect::Upstream;
 use super::respond::Answer;
 use super::{Connection, opaque};
+use crate::flow::TargetRecord;
 use crate::net::side::Side;
 
 /// How long a client may take to read our last words before the connection is closed under it.
@@ -66,7 +67,10 @@ pub async fn serve(connection: &mut Connection, mut client: Side, dialled: Optio
             Outcome::Close => return close(connection, client, "connection_close").await,
             Outcome::Abort => return client.reset().await,
             Outcome::Refuse(request, answer) => return refuse(connection, client, Some(*request), answer).await,
-            Outcome::Switched(upstream) => return opaque::relay(connection, client, *upstream).await,
+            Outcome::Switched(switched) => {
+                let (upstream, target) = *switched;
+                return opaque::relay(connection, client, upstream, target).await;
+            }
         }
     }
 }
@@ -77,7 +81,7 @@ enum Outcome {
     Close,
     Abort,
     Refuse(Box<RequestInFlight>, Answer),
-    Switched(Box<Upstream>),
+    Switched(Box<(Upstream, TargetRecord)>),
 }
 
 async fn handle(
@@ -126,9 +130,6 @@ async fn handle(
             }
         })
         .await;
-        if !matches!(end, End::Stale) {
-            connection.record.add_request(exchange.received(), exchange.sent());
-        }
         match end {
             End::Stale => {
                 message = exchange.into_request();
@@ -145,8 +146,9 @@ async fn handle(
                 return Outcome::Close;
             }
             End::Switched => {
+                let target = request.target(connection);
                 request.finish(connection, &exchange);
-                return Outcome::Switched(Box::new(upstream));
+                return Outcome::Switched(Box::new((upstream, target)));
             }
             End::Failed(failure) => {
                 let untold = exchange.sent() == 0 && exchange.status().is_none();
@@ -154,7 +156,10 @@ async fn handle(
                 // client knows better than we do whether to repeat the request: it sees what it would see without us.
                 let race = matches!(failure, Failure::NoResponse(_)) && facts.reused && key == Key::Original;
                 match Answer::failed(&failure).filter(|_| untold && !race) {
-                    Some(answer) => return Outcome::Refuse(Box::new(request), answer),
+                    Some(answer) => {
+                        request.note_received(&exchange);
+                        return Outcome::Refuse(Box::new(request), answer);
+                    }
                     None => {
                         request.fail(connection, &exchange, &failure);
                         return Outcome::Abort;
@@ -246,7 +251,7 @@ async fn refuse(connection: &mut Connection, mut client: Side, request: Option<R
     });
     timeout(LINGER, write).await.ok();
     let sent = u64::try_from(written).unwrap_or(u64::MAX);
-    connection.record.refused(&answer, sent);
+    connection.record.refused(&answer);
     match request {
         Some(request) => request.refuse(connection, &answer, sent),
         None => RequestInFlight::unread(connection, &answer, sent),

@@ -13,7 +13,7 @@ use super::connect::Upstream;
 use super::error::io_reason;
 use super::splice::Pipe;
 use crate::config::Splice;
-use crate::flow::ErrorSide;
+use crate::flow::{ErrorSide, TargetRecord};
 use crate::net::side::Side;
 
 /// Bytes that a direction has copied before it goes over to splice(2): short exchanges never pay for a pipe.
@@ -35,9 +35,9 @@ enum Broken {
     Writing(io::Error),
 }
 
-/// Relays until both directions have ended.
-pub(super) async fn relay(connection: &mut Connection, mut client: Side, upstream: Upstream) {
-    connection.record.target(connection.original_kind(), &upstream);
+/// Relays until both directions have ended. `target` is what `upstream` leads to.
+pub(super) async fn relay(connection: &mut Connection, mut client: Side, upstream: Upstream, target: TargetRecord) {
+    connection.record.target(target, &upstream);
     let copy_only = connection.context.settings.splice == Splice::Copy;
     let Upstream { side: mut server, .. } = upstream;
     let mut up = Direction { copy_only, ..Direction::default() };

@@ -16,9 +16,7 @@ use super::context::Context;
 use super::error::{ConnectError, io_reason};
 use super::respond::Answer;
 use crate::captured::Captured;
-use crate::flow::{
-    ConnectionRecord, ErrorSide, KernelFacts, Protocol, ProtocolFrom, Record, TargetKind, TargetRecord, Verdict,
-};
+use crate::flow::{ConnectionRecord, ErrorSide, KernelFacts, Protocol, ProtocolFrom, Record, TargetRecord, Verdict};
 use crate::route::{Direction, ServiceRef};
 
 /// What the reason says of a connection whose task vanished before it could.
@@ -102,11 +100,10 @@ impl RecordGuard {
     }
 
     /// Notes where opaque bytes go.
-    pub(super) fn target(&mut self, kind: TargetKind, upstream: &Upstream) {
+    pub(super) fn target(&mut self, target: TargetRecord, upstream: &Upstream) {
         self.record.connect = Some(upstream.took);
         self.agent_source = Some(upstream.source);
-        let service = self.record.service.clone();
-        self.record.target = Some(TargetRecord { kind, address: upstream.address, service });
+        self.record.target = Some(target);
     }
 
     /// Counts a request.
@@ -145,12 +142,11 @@ impl RecordGuard {
     }
 
     /// Notes an answer of our own.
-    pub(super) fn refused(&mut self, answer: &Answer, sent: u64) {
+    pub(super) fn refused(&mut self, answer: &Answer) {
         self.failed(answer.reason, &answer.error);
         if answer.side == ErrorSide::Downstream {
             self.record.verdict = Verdict::Refused;
         }
-        self.record.bytes_out += sent;
     }
 
     /// Notes that the workload has as many connections as it may have.

@@ -351,6 +351,8 @@ mod tests {
         let text = "GET http://user@a.example:81/x?y HTTP/1.1\r\nHost: other\r\n\r\n";
         let head = read(text).unwrap().unwrap();
         assert_eq!(&text[head.host.unwrap()], "a.example:81");
+        let text = "GET urn://a.example/x HTTP/1.1\r\nHost: other\r\n\r\n";
+        assert_eq!(&text[read(text).unwrap().unwrap().host.unwrap()], "other", "not of a scheme that this is");
     }
 
     #[test]

@@ -93,9 +93,9 @@ impl Message {
         }
     }
 
-    /// Begins again, for another receiver.
+    /// Begins again, for another receiver: the last one, nothing is kept for a third.
     pub fn rewind(&mut self) {
-        self.written = 0;
+        (self.written, self.hold) = (0, false);
     }
 
     /// Whether any of it was written to the receiver.

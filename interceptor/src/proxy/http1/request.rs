@@ -102,7 +102,7 @@ impl RequestInFlight {
     }
 
     /// Publishes the record of a request that was answered.
-    pub(super) fn finish(self, connection: &Connection, exchange: &Exchange) {
+    pub(super) fn finish(self, connection: &mut Connection, exchange: &Exchange) {
         self.publish(connection, exchange.received(), exchange.sent());
     }
 
@@ -131,22 +131,29 @@ impl RequestInFlight {
         self.publish(connection, exchange.received(), exchange.sent());
     }
 
+    /// Notes how much of a request was taken that the agent is going to answer itself.
+    pub(super) fn note_received(&mut self, exchange: &Exchange) {
+        self.record.bytes_in = exchange.received();
+    }
+
     /// Publishes the record of a request that the agent answered itself.
-    pub(super) fn refuse(mut self, connection: &Connection, answer: &Answer, sent: u64) {
+    pub(super) fn refuse(mut self, connection: &mut Connection, answer: &Answer, sent: u64) {
         note_answer(&mut self.record, answer);
         let received = self.record.bytes_in;
         self.publish(connection, received, sent);
     }
 
     /// Publishes the record of a request whose head could not be read.
-    pub(super) fn unread(connection: &Connection, answer: &Answer, sent: u64) {
+    pub(super) fn unread(connection: &mut Connection, answer: &Answer, sent: u64) {
         let mut request =
             Self { decision: undecided(), header_name: None, begin: Instant::now(), record: empty(connection) };
         note_answer(&mut request.record, answer);
         request.publish(connection, 0, sent);
     }
 
-    fn publish(mut self, connection: &Connection, received: u64, sent: u64) {
+    /// The one place where a request is counted: every record of one, and nothing else.
+    fn publish(mut self, connection: &mut Connection, received: u64, sent: u64) {
+        connection.record.add_request(received, sent);
         self.record.target = Some(self.target(connection));
         self.record.bytes_in = received;
         self.record.bytes_out = sent;
@@ -155,13 +162,10 @@ impl RequestInFlight {
         connection.context.publish(record);
     }
 
-    fn target(&self, connection: &Connection) -> TargetRecord {
+    /// Where it goes, for records.
+    pub(super) fn target(&self, connection: &Connection) -> TargetRecord {
         match &self.decision.target {
-            Target::Original => TargetRecord {
-                kind: connection.original_kind(),
-                address: connection.original,
-                service: self.decision.service.clone(),
-            },
+            Target::Original => TargetRecord { service: self.decision.service.clone(), ..connection.original_target() },
             Target::Endpoint { address, service } => {
                 TargetRecord { kind: TargetKind::Endpoint, address: *address, service: Some(service.clone()) }
             }
