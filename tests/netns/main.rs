@@ -21,6 +21,8 @@ mod metrics;
 #[cfg(test)]
 mod opaque;
 #[cfg(test)]
+mod real;
+#[cfg(test)]
 mod reload;
 #[cfg(test)]
 mod rules;

@@ -6,6 +6,7 @@ mod bpf_linker;
 mod core_sources;
 mod packages;
 mod policy;
+mod pypi;
 
 use anyhow::{Result, bail};
 
@@ -24,7 +25,8 @@ Examples:
   cargo xtask setup --for build  only what it takes to compile the eBPF programs
 
 Debian packages are installed with apt (as root); bpf-linker and, without rustup, a compiler with
-core's sources go below target/bpf-tools. Services of installed packages are not started.")]
+core's sources go below target/bpf-tools, Python packages for the tests below target/test-tools.
+Services of installed packages are not started.")]
 pub(crate) struct Args {
     /// What the machine is to be made ready for
     #[arg(long = "for", value_name = "PURPOSE", value_enum, default_value_t = Purpose::Test)]
@@ -48,5 +50,6 @@ pub(crate) fn ready(workspace: &Workspace, purpose: Purpose) -> Result<()> {
         bail!("{} is installed, yet it is not found: is the PATH right?", package.name);
     }
     bpf_linker::ensure(workspace, &rustc, &mut apt)?;
-    core_sources::ensure(workspace, &rustc, &mut apt)
+    core_sources::ensure(workspace, &rustc, &mut apt)?;
+    if purpose == Purpose::Test { pypi::ensure(workspace) } else { Ok(()) }
 }

@@ -23,6 +23,11 @@ impl Workspace {
         Ok(Self { root: root.to_path_buf(), target })
     }
 
+    /// The top of the source tree.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Cargo's target directory.
     pub(crate) fn target(&self) -> &Path {
         &self.target

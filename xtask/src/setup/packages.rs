@@ -50,6 +50,10 @@ const TABLE: &[(Purpose, &str, Proof, &str)] = &[
     (Test,  "g++",               Command("c++"),         "compile libFuzzer"),
     (Test,  "haproxy",           Command("haproxy"),     "be a second opinion on where messages end"),
     (Test,  "python3",           Command("python3"),     "be servers and clients with odd habits on the wire"),
+    (Test,  "python3-pip",       Command("pip3"),        "install aiohttp, gunicorn, requests and websockets below target"),
+    (Test,  "nodejs",            Command("node"),        "be a client with a pool of connections, and a server of events"),
+    (Test,  "haproxy",           Command("haproxy"),     "be a proxy behind the interceptor"),
+    (Test,  "apache2-bin",       Command("apache2"),     "be a web server behind the interceptor"),
 ];
 
 /// The packages of `purpose` that nothing proves to be there.
