@@ -1,6 +1,6 @@
 //! Connections that break in the middle of something: whose fault it was, and what the other end gets to see.
 
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
 
@@ -148,7 +148,13 @@ fn an_answer_before_the_upload_ended_is_passed_on_even_if_the_server_then_goes()
         server.expect("some").await;
         // With unread bytes: this resets.
         drop(server);
-        while session.client.0.write_all(&[b'x'; 4096]).await.is_ok() {}
+        let (mut from, mut to) = session.client.0.split();
+        let mut byte = [0];
+        let flood = async { while to.write_all(&[b'x'; 4096]).await.is_ok() {} };
+        tokio::select! {
+            end = from.read(&mut byte) => assert_eq!(end.unwrap(), 0),
+            () = flood => panic!("the agent broke off before it ended its direction"),
+        }
         let records = session.over().await;
         assert_eq!(records.request(), (Some(413), "forwarded", "no_space_named"));
         assert_eq!(records.end(), ("forwarded", "connection_close"));

@@ -57,18 +57,22 @@ fn the_clients_first_bytes_tell() {
 
 #[test]
 fn what_stays_ambiguous_is_opaque_after_the_deadline() {
-    play(async {
-        let origin = Server::new().await;
-        let mut setup = Setup::default();
-        setup.settings.detect_timeout = Duration::from_millis(20);
-        let mut session = World::new(origin.address, setup).await.call("").await;
-        let mut server = origin.accept().await;
-        settle().await;
-        session.client.send("ruok").await;
-        server.expect("ruok").await;
-        drop(server);
-        assert_eq!(found(&session.over().await), (Protocol::Opaque, ProtocolFrom::Deadline));
-    });
+    for early in [true, false] {
+        play(async move {
+            let origin = Server::new().await;
+            let mut setup = Setup::default();
+            setup.settings.detect_timeout = Duration::from_millis(20);
+            let mut session = World::new(origin.address, setup).await.call(if early { "ruok" } else { "" }).await;
+            let mut server = origin.accept().await;
+            settle().await;
+            if !early {
+                session.client.send("ruok").await;
+            }
+            server.expect("ruok").await;
+            drop(server);
+            assert_eq!(found(&session.over().await), (Protocol::Opaque, ProtocolFrom::Deadline));
+        });
+    }
 }
 
 #[test]

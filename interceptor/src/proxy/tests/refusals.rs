@@ -86,8 +86,8 @@ fn a_broken_request_after_a_good_one_ends_the_connection() {
         session.client.expect(OK).await;
         session.client.send("GET / HTTP/1.1\r\nHost: b\r\nHost: c\r\n\r\n").await;
         assert!(session.client.rest().await.starts_with("HTTP/1.1 400 Bad Request\r\n"));
-        server.ended().await;
         let records = session.over().await;
+        server.ended().await;
         assert_eq!((records.connection.requests, records.requests[1].reason), (2, "bad_request"));
     });
 }
