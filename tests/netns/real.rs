@@ -130,7 +130,6 @@ fn every_client_gets_what_it_asks_every_server_for_in_the_space_that_it_names() 
 }
 
 #[test]
-#[ignore = "needs a JDK, which is too big for setup to install; with `java` on the PATH, add -- --ignored"]
 fn javas_client_gets_what_it_asks_every_server_for_in_the_space_that_it_names() {
     all_call_all("realjava", &[("java", java)], &SERVERS);
 }

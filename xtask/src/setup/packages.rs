@@ -52,6 +52,7 @@ const TABLE: &[(Purpose, &str, Proof, &str)] = &[
     (Test,  "python3",           Command("python3"),     "be servers and clients with odd habits on the wire"),
     (Test,  "python3-pip",       Command("pip3"),        "install aiohttp, gunicorn, requests and websockets below target"),
     (Test,  "nodejs",            Command("node"),        "be a client with a pool of connections, and a server of events"),
+    (Test,  "default-jdk-headless", Command("javac"),    "be Java's own HTTP client, which offers HTTP/2 by upgrade"),
     (Test,  "apache2-bin",       Command("apache2"),     "be a web server behind the interceptor"),
 ];
 
