@@ -52,7 +52,6 @@ pub struct Metrics {
     workloads_captured: Gauge,
     workloads_pending: Gauge,
     workloads_failed: Gauge,
-    self_capture: Counter,
     unexpected_connections: Counter,
     real_client_table_full: Counter,
     kernel: Arc<KernelCounters>,
@@ -117,7 +116,6 @@ impl Metrics {
             workloads_captured: fetch(&workloads, &[("state", "captured")]),
             workloads_pending: fetch(&workloads, &[("state", "pending")]),
             workloads_failed: fetch(&workloads, &[("state", "failed")]),
-            self_capture: register(registry_mut, table::SELF_CAPTURE, Counter::default()),
             unexpected_connections: register(registry_mut, table::UNEXPECTED_CONNECTIONS, Counter::default()),
             real_client_table_full: register(registry_mut, table::REAL_CLIENT_TABLE_FULL, Counter::default()),
             kernel,
@@ -191,11 +189,6 @@ impl Metrics {
         self.workloads_captured.set(number(counts.captured));
         self.workloads_pending.set(number(counts.pending));
         self.workloads_failed.set(number(counts.failed));
-    }
-
-    /// A connection of the agent reached the agent.
-    pub fn self_capture(&self) {
-        self.self_capture.inc();
     }
 
     /// A connection came to a listener that no hook had sent there.

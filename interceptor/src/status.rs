@@ -77,11 +77,6 @@ impl StatusBoard {
         self.board().workloads.insert(name.to_owned(), (state, detail.to_owned()));
     }
 
-    /// A workload is gone.
-    pub fn remove_workload(&self, name: &str) {
-        self.board().workloads.remove(name);
-    }
-
     /// Forgets the workloads that do not belong any more.
     pub fn retain_workloads(&self, belongs: impl Fn(&str) -> bool) {
         self.board().workloads.retain(|name, _| belongs(name));
@@ -109,12 +104,12 @@ impl StatusBoard {
         self.board().splice = SpliceStatus { backend: backend.to_owned(), why: why.to_owned() };
     }
 
-    /// The control loop shows itself.
+    /// The heartbeat shows itself: every worker lives.
     pub fn beat(&self) {
         self.board().beat = Some(Instant::now());
     }
 
-    /// How long ago the control loop last showed itself; `None` before it first did.
+    /// How long ago the heartbeat last showed itself; `None` before it first did.
     pub fn heartbeat_age(&self) -> Option<Duration> {
         self.board().beat.map(|beat| beat.elapsed())
     }

@@ -88,8 +88,9 @@ impl Parts {
         };
         if let Some(address) = config.metrics.address {
             let server = MetricsServer::bind(address)?;
+            // Not the configured one: port 0 lets the kernel choose.
+            status.set_listener("metrics", &server.address().to_string());
             tokio::task::spawn_local(server.serve(state.clone(), ending.clone()));
-            status.set_listener("metrics", &address.to_string());
         }
         status.set_listener("admin", &config.admin.socket.display().to_string());
         tokio::task::spawn_local(admin.serve(state, ending));

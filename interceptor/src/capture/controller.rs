@@ -42,6 +42,8 @@ pub struct Controller {
     parts: ControllerParts,
     maps: CaptureMaps,
     cgroups: BTreeMap<PathBuf, CgroupLinks>,
+    /// Why a cgroup could not be attached to, as it was last told: sweeps try again every second.
+    refused: BTreeMap<PathBuf, String>,
     captured: HashSet<SocketAddr>,
     inbound: HashSet<SocketAddr>,
     peers: HashSet<IpAddr>,
@@ -69,6 +71,7 @@ impl Controller {
             parts,
             maps,
             cgroups: BTreeMap::new(),
+            refused: BTreeMap::new(),
             captured: HashSet::new(),
             inbound: HashSet::new(),
             peers: HashSet::new(),
@@ -128,11 +131,15 @@ impl Controller {
             };
             match attached {
                 Ok(links) => {
+                    self.refused.remove(&path);
                     self.cgroups.insert(path, links);
                 }
                 Err(error) => {
-                    tracing::warn!(cgroup = %path.display(), %error, "outbound connections pass uncaptured");
                     self.show_hooks(status::HookState::Detached, &error);
+                    if self.refused.get(&path) != Some(&error) {
+                        tracing::warn!(cgroup = %path.display(), error, "outbound connections pass uncaptured");
+                        self.refused.insert(path, error);
+                    }
                 }
             }
         }

@@ -89,8 +89,6 @@ families! {
         "Configurations that were put into force (ok), or refused while the last good one stayed (rejected)";
     WORKLOADS = "interceptor_workloads", Gauge, ["state"],
         "Workloads of this node by state: captured, pending or failed";
-    SELF_CAPTURE = "interceptor_self_capture_total", Counter, [],
-        "Connections of the agent that reached the agent; anything but 0 is a bug";
     UNEXPECTED_CONNECTIONS = "interceptor_unexpected_connections_total", Counter, [],
         "Connections to the agent's listeners that no hook had sent there";
     REAL_CLIENT_TABLE_FULL = "interceptor_real_client_table_full_total", Counter, [],

@@ -20,7 +20,6 @@ fn moved() -> Metrics {
     metrics.snapshot_accepted(5);
     metrics.snapshot_rejected();
     metrics.set_workloads(WorkloadCounts { captured: 4, pending: 2, failed: 1 });
-    metrics.self_capture();
     metrics.unexpected_connection();
     metrics.real_client_table_full();
     metrics.set_kernel_reader(Box::new(|| (100..).take(counters::COUNT as usize).collect()));
@@ -46,13 +45,13 @@ fn every_metric_is_moved_by_what_it_counts() {
         r#"interceptor_flow_records_lost_total 3"#,
         r#"interceptor_kernel_connections_total{direction="outbound",reason="redirected"} 100"#,
         r#"interceptor_kernel_connections_total{direction="inbound",reason="assign_failed"} 114"#,
+        r#"interceptor_kernel_connections_total{direction="outbound",reason="self_capture"} 115"#,
         r#"interceptor_snapshot_version 5"#,
         r#"interceptor_snapshot_updates_total{result="ok"} 1"#,
         r#"interceptor_snapshot_updates_total{result="rejected"} 1"#,
         r#"interceptor_workloads{state="captured"} 4"#,
         r#"interceptor_workloads{state="pending"} 2"#,
         r#"interceptor_workloads{state="failed"} 1"#,
-        r#"interceptor_self_capture_total 1"#,
         r#"interceptor_unexpected_connections_total 1"#,
         r#"interceptor_real_client_table_full_total 1"#,
         concat!(r#"interceptor_build_info{version=""#, env!("CARGO_PKG_VERSION"), r#""} 1"#),
@@ -97,9 +96,9 @@ fn docs_metrics_md_is_up_to_date() {
 #[test]
 fn two_agents_in_one_process_count_apart() {
     let (one, other) = (Metrics::new(), Metrics::new());
-    one.self_capture();
-    assert!(one.encode().contains("interceptor_self_capture_total 1\n"));
-    assert!(other.encode().contains("interceptor_self_capture_total 0\n"));
+    one.unexpected_connection();
+    assert!(one.encode().contains("interceptor_unexpected_connections_total 1\n"));
+    assert!(other.encode().contains("interceptor_unexpected_connections_total 0\n"));
 }
 
 #[test]

@@ -38,7 +38,7 @@ pub struct Status {
     pub workload_states: Vec<WorkloadStatus>,
     /// What the agent listens on.
     pub listeners: Vec<ListenerStatus>,
-    /// How long ago the control loop last showed itself; `None` before it first did.
+    /// How long ago the heartbeat last showed itself; `None` before it first did.
     pub heartbeat_age_ms: Option<u64>,
     /// Worker threads.
     pub workers: usize,

@@ -44,7 +44,7 @@ fn workloads_hooks_and_listeners_are_kept_by_name() {
     board.set_workload("a", WorkloadState::Captured, "");
     board.set_workload("b", WorkloadState::Failed, "gone");
     board.set_workload("c", WorkloadState::Captured, "");
-    board.remove_workload("c");
+    board.retain_workloads(|name| name != "c");
     board.set_hook("connect4", HookState::Unavailable, "no root");
     board.set_hook("connect4", HookState::Attached, "/sys/fs/cgroup");
     board.set_listener("admin", "/run/a.sock");

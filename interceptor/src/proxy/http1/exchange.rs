@@ -231,8 +231,7 @@ impl Exchange {
     fn begin_response(&mut self, head: &ResponseHead, client: &mut Side, upstream: &mut Side) -> Result<(), End> {
         self.request.release(client);
         let interim = matches!(head.status, 100..=199) && head.status != 101;
-        let tunnel = head.status == 101 || (self.kind == RequestKind::Connect && matches!(head.status, 200..=299));
-        let framing = if tunnel { super::framing::Framing::NONE } else { head.framing.clone() };
+        let framing = if self.switches_at(head.status) { super::framing::Framing::NONE } else { head.framing.clone() };
         let broken = |error| End::Failed(Failure::Response(MoveError::Chunk(error)));
         let message = Message::new(upstream, head.len, framing).map_err(broken)?;
         if interim {
@@ -245,9 +244,14 @@ impl Exchange {
         Ok(())
     }
 
+    /// Whether what follows a response of that status is no HTTP any more (RFC 9110, sections 9.3.6 and 15.2.2).
+    fn switches_at(&self, status: u16) -> bool {
+        status == 101 || (self.kind == RequestKind::Connect && matches!(status, 200..=299))
+    }
+
     fn finished(&self) -> Poll<End> {
         let status = self.status.unwrap_or_default();
-        if status == 101 || (self.kind == RequestKind::Connect && matches!(status, 200..=299)) {
+        if self.switches_at(status) {
             return Poll::Ready(End::Switched);
         }
         if self.request.is_done() {
