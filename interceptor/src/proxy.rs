@@ -127,8 +127,7 @@ impl Connection {
     /// What the service's owner declares: HTTP, something else, or nothing.
     fn declared(&self) -> Option<Protocol> {
         let snapshot = self.context.snapshot.load();
-        let (service, index) = snapshot.destination(self.original)?.services.first()?;
-        let port = service.ports.get(*index)?;
+        let port = snapshot.destination(self.original)?.first()?.port;
         let declared = port.app_protocol.as_deref().unwrap_or_else(|| port.name.split('-').next().unwrap_or_default());
         match declared {
             "http" | "http1" | "http/1.1" | "kubernetes.io/ws" | "ws" => Some(Protocol::Http1),

@@ -158,7 +158,7 @@ impl Controller {
     }
 
     fn apply_captured(&mut self, snapshot: &Snapshot) {
-        let wanted: HashSet<SocketAddr> = snapshot.destinations().map(|(addr, _)| *addr).collect();
+        let wanted: HashSet<SocketAddr> = snapshot.destinations().map(|(addr, _)| addr).collect();
         for gone in self.captured.difference(&wanted).copied().collect::<Vec<_>>() {
             // The original stays readable by index: connections that were redirected still ask for it.
             if log(self.maps.captured.remove(&gone.into()), "releasing a destination") {
