@@ -58,6 +58,16 @@ pub struct Delta {
     pub workloads: Vec<Arc<str>>,
 }
 
+impl Delta {
+    /// Where a snapshot differs from an empty one.
+    pub fn whole(snapshot: &Snapshot) -> Self {
+        Self {
+            destinations: snapshot.destinations().map(|(addr, _)| addr).collect(),
+            workloads: snapshot.workloads().map(|workload| Arc::clone(&workload.name)).collect(),
+        }
+    }
+}
+
 impl Snapshot {
     /// A snapshot with nothing in it, version 0.
     pub fn empty(routing: &Routing) -> Self {
