@@ -35,6 +35,7 @@ use self::upstreams::{Key, Upstreams};
 use super::connect::Upstream;
 use super::respond::Answer;
 use super::{Connection, opaque};
+use crate::config::Splice;
 use crate::flow::TargetRecord;
 use crate::net::side::Side;
 
@@ -123,13 +124,14 @@ async fn handle(
                 Err(error) => return Outcome::Refuse(Box::new(request), Answer::connect(&error)),
             },
         };
+        let settings = &connection.context.settings;
         let facts = RequestFacts {
             kind: head.kind,
             idempotent: head.idempotent,
             keep_alive: head.keep_alive,
             reused: reused && upstreams.has_served(&upstream),
+            may_splice: settings.splice != Splice::Copy,
         };
-        let settings = &connection.context.settings;
         let mut exchange = Exchange::new(message, facts, settings.max_head_bytes);
         let mut patience = settings.first_byte_timeout.map(|limit| Box::pin(sleep(limit)));
         let end = poll_fn(|cx| {
