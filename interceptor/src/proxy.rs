@@ -64,11 +64,6 @@ pub async fn serve(
     client: SocketAddr,
     original: SocketAddr,
 ) {
-    let remote = direction == Direction::Inbound;
-    let tuned = stream.set_nodelay(true).and_then(|()| if remote { socket::keep_alive(&stream) } else { Ok(()) });
-    if let Err(error) = tuned {
-        tracing::debug!(%error, %client, "the client is gone already");
-    }
     let record = RecordGuard::begin(&context, &workload, direction, client, original);
     let mut connection = Connection { context, workload, direction, client, original, record };
     let side = Side::new(stream, &connection.context.buffers);
