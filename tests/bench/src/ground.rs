@@ -64,8 +64,8 @@ impl Ground {
         config.space("default", None).space("azureuser", Some("default"));
         config.workload(&captured, Some("default"));
         let mut ground = Ground { processes: Vec::new(), config, captured, plain, upstreams, lab };
-        for (n, space) in SPACES.iter().enumerate() {
-            let service = ground.service(n, space)?;
+        for n in 0..SPACES.len() {
+            let service = ground.service_of(n)?;
             ground.lab.expose(&service)?;
             ground.config.service(&service);
         }
@@ -91,7 +91,9 @@ impl Ground {
         self.upstreams.get(n).context("there are two spaces")
     }
 
-    fn service(&self, n: usize, space: &str) -> Result<Service> {
+    /// The service of a space's copy, by its place in [`SPACES`].
+    pub(crate) fn service_of(&self, n: usize) -> Result<Service> {
+        let space = SPACES.get(n).context("there are two spaces")?;
         let [http, opaque, undeclared] = [upstream::HTTP, upstream::OPAQUE, upstream::HTTP];
         Ok(Service::new("upstream", space)
             .address(cluster_ip(n))

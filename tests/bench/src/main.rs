@@ -4,6 +4,7 @@
 //! progress goes to stderr. A target that is not met fails nothing; a scenario that cannot run, or a request that is not
 //! answered, does.
 
+mod app;
 mod collect;
 mod field;
 mod files;
@@ -22,6 +23,7 @@ mod upstream;
 mod usage;
 mod wrk;
 
+use std::env;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::time::Instant;
@@ -50,12 +52,18 @@ struct Cli {
     /// Everything once, for a moment: shows that it runs
     #[arg(long)]
     smoke: bool,
+    /// Only cases with this in their names, of the scenario `http`
+    #[arg(long, value_name = "TEXT")]
+    case: Option<String>,
     /// Write the result, with the values of every round, as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 }
 
 fn main() -> Result<()> {
+    if env::args_os().nth(1).is_some_and(|word| word == app::WORD) {
+        return app::run();
+    }
     let cli = Cli::parse();
     if cli.list {
         let lines = scenario::ALL.iter().map(|one| format!("{:<10} {}\n", one.name, one.help));
@@ -89,7 +97,7 @@ fn measure(cli: &Cli, chosen: &[&Scenario]) -> Result<Report> {
         (_, true) => (Effort::Quick, "quick"),
         _ => (Effort::Full, "full"),
     };
-    let settings = Settings::new(effort);
+    let settings = Settings::new(effort, cli.case.clone());
     let machine = Machine::describe()?;
     let started = Instant::now();
     let mut scenarios = Vec::new();
@@ -114,6 +122,7 @@ fn command(cli: &Cli) -> String {
     words.extend(cli.scenarios.iter().cloned());
     words.extend(cli.quick.then(|| "--quick".to_owned()));
     words.extend(cli.smoke.then(|| "--smoke".to_owned()));
+    words.extend(cli.case.iter().map(|text| format!("--case '{text}'")));
     words.extend(cli.json.iter().map(|path| format!("--json {}", path.display())));
     words.join(" ")
 }

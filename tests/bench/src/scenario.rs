@@ -3,7 +3,13 @@
 //! [`main`](crate) runs those that were asked for. A scenario lays out what it needs and leaves nothing behind; a new
 //! one is a file and a line in [`ALL`].
 
+mod connect;
 mod http;
+mod idle;
+mod mesh;
+mod opaque;
+mod outside;
+mod reload;
 
 use anyhow::Result;
 
@@ -36,4 +42,13 @@ impl From<Vec<Row>> for Outcome {
 }
 
 /// All scenarios, in the order in which they run.
-pub(crate) const ALL: &[Scenario] = &[http::SCENARIO];
+#[rustfmt::skip]
+pub(crate) const ALL: &[Scenario] = &[
+    http::SCENARIO,
+    connect::SCENARIO,
+    opaque::SCENARIO,
+    outside::SCENARIO,
+    idle::SCENARIO,
+    mesh::SCENARIO,
+    reload::SCENARIO,
+];

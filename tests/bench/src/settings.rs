@@ -6,6 +6,7 @@
 use std::cell::Cell;
 use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// How thorough a run is.
@@ -23,13 +24,20 @@ pub(crate) enum Effort {
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) effort: Effort,
+    case: Option<String>,
     shown: Cell<bool>,
 }
 
 impl Settings {
-    /// For that effort.
-    pub(crate) fn new(effort: Effort) -> Settings {
-        Settings { effort, shown: Cell::new(false) }
+    /// For that effort; only cases with `case` in their names.
+    pub(crate) fn new(effort: Effort, case: Option<String>) -> Settings {
+        Settings { effort, case, shown: Cell::new(false) }
+    }
+
+    /// The numbers of the rounds of a case; none where other cases were asked for.
+    pub(crate) fn rounds_of(&self, case: &str) -> RangeInclusive<usize> {
+        let wanted = self.case.as_ref().is_none_or(|text| case.contains(text.as_str()));
+        1..=if wanted { self.rounds() } else { 0 }
     }
 
     /// How often everything is measured.

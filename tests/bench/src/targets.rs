@@ -52,7 +52,7 @@ const TARGETS: &[Target] = &[
     ("outside", "c32 100 B",      "requests",             Some(One(Direct)),   Same(0.02)),
     ("outside", "connect",        "added to connect",     None,                AtMost(2.0)),
     ("idle",    "idle",           "RSS",                  None,                AtMost(12.0)),
-    ("idle",    "10000 connections", "per connection",    None,                AtMost(6.0)),
+    ("idle",    "many connections", "RSS per connection", None,               AtMost(6.0)),
     ("micro",   "route lookup",   "time",                 None,                AtMost(150.0)),
     ("micro",   "endpoint update", "time",                None,                AtMost(2.0)),
 ];

@@ -1,5 +1,7 @@
 //! `http`: HTTP/1.1 over kept-alive connections, from one to 256 of them, with small and large answers.
 
+use std::net::SocketAddr;
+
 use anyhow::{Context as _, Result};
 
 use super::{Outcome, Scenario};
@@ -17,17 +19,27 @@ pub(super) const SCENARIO: Scenario =
 const CONNECTIONS: [u32; 3] = [1, 32, 256];
 const ANSWERS: [(&str, &str); 3] = [("/100", "100 B"), ("/10k", "10 KiB"), ("/1m", "1 MiB")];
 
+/// What is called, how often at a time, and the case that it is a measurement of.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Call<'a> {
+    pub(super) case: &'a str,
+    pub(super) path: &'a str,
+    pub(super) connections: u32,
+    /// A new connection for every request.
+    pub(super) close: bool,
+}
+
 fn run(settings: &Settings) -> Result<Outcome> {
     let mut field = Field::new(Ground::new("http")?)?;
     let mut collected = Collected::default();
     for (path, size) in ANSWERS {
         for connections in CONNECTIONS {
             let case = format!("c{connections} {size}");
-            for round in 1..=settings.rounds() {
+            for round in settings.rounds_of(&case) {
                 for subject in Subject::ALL {
-                    settings.progress(format_args!("http {case}, round {round}: {subject}"));
-                    measure(&mut field, settings, subject, &case, path, connections, &mut collected)
-                        .with_context(|| format!("{case}: {subject}"))?;
+                    let to = field.http(subject)?;
+                    let one = Call { case: &case, path, connections, close: false };
+                    call(&mut field, settings, round, subject, to, &one, &mut collected)?;
                 }
             }
         }
@@ -42,20 +54,25 @@ fn run(settings: &Settings) -> Result<Outcome> {
     Ok(collected.rows("http").into())
 }
 
-fn measure(
+/// Measures one call for one subject with wrk: rate, latencies, and the CPU time that the subject took.
+pub(super) fn call(
     field: &mut Field,
     settings: &Settings,
+    round: usize,
     subject: Subject,
-    case: &str,
-    path: &str,
-    connections: u32,
+    to: SocketAddr,
+    call: &Call<'_>,
     collected: &mut Collected,
 ) -> Result<()> {
+    let case = call.case;
+    settings.progress(format_args!("{case}, round {round}: {subject}"));
     let program = field.program(subject)?;
-    let url = format!("http://{}{path}", field.http(subject)?);
-    let run = Run { url: &url, headers: &[ROUTE], connections, seconds: settings.seconds() };
+    let url = format!("http://{to}{}", call.path);
+    let close: &[&str] = if call.close { &["Connection: close"] } else { &[] };
+    let headers = [&[ROUTE], close].concat();
+    let run = Run { url: &url, headers: &headers, connections: call.connections, seconds: settings.seconds() };
     let before = program.map(|program| program.cpu()).transpose()?;
-    let report = run.run(&field.ground.lab, field.caller(subject))?;
+    let report = run.run(&field.ground.lab, field.caller(subject)).with_context(|| format!("{case}: {subject}"))?;
     let after = program.map(|program| program.cpu()).transpose()?;
     collected.add(case, RATE, subject, report.rate());
     collected.add(case, P50, subject, report.p50);
