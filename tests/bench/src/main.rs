@@ -26,6 +26,7 @@ mod wrk;
 use std::env;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -60,10 +61,18 @@ struct Cli {
     json: Option<PathBuf>,
 }
 
-fn main() -> Result<()> {
-    if env::args_os().nth(1).is_some_and(|word| word == app::WORD) {
-        return app::run();
+fn main() -> ExitCode {
+    let app = env::args_os().nth(1).is_some_and(|word| word == app::WORD);
+    match if app { app::run() } else { run() } {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            writeln!(io::stderr(), "error: {error:#}").ok();
+            ExitCode::FAILURE
+        }
     }
+}
+
+fn run() -> Result<()> {
     let cli = Cli::parse();
     if cli.list {
         let lines = scenario::ALL.iter().map(|one| format!("{:<10} {}\n", one.name, one.help));

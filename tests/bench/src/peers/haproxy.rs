@@ -22,6 +22,7 @@ fn configuration(plan: &Plan) -> String {
          \ttimeout connect 10s\n\
          \ttimeout client 1h\n\
          \ttimeout server 1h\n\
+         \toption http-no-delay\n\
          \toption http-keep-alive\n\
          \thttp-reuse always\n\
          frontend http\n\

@@ -46,7 +46,7 @@ fn configuration(plan: &Plan) -> String {
          stream {{\n\
          tcp_nodelay on; access_log off;\n\
          server {{ listen {opaque} reuseport backlog=8192; proxy_pass {opaque_upstream}; proxy_buffer_size 64k;\n\
-         proxy_timeout 3600s; }}\n\
+         proxy_half_close on; proxy_timeout 3600s; }}\n\
          }}\n"
     )
 }
