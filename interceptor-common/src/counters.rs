@@ -45,12 +45,15 @@ counters! {
     InboundNoListener = 13, "inbound", "no_listener";
     /// The kernel refused to hand the connection to the listener: fail-open.
     InboundAssignFailed = 14, "inbound", "assign_failed";
-    /// connect() of the agent itself, which must run outside the captured cgroup: a bug that the hook renders harmless.
+    /// connect() of the agent itself, which took itself to be outside the captured cgroup: a bug that the hook renders
+    /// harmless.
     OutboundSelf = 15, "outbound", "self_capture";
+    /// connect() of the agent itself, which as a pod sits below the captured cgroup.
+    OutboundAgent = 16, "outbound", "agent";
 }
 
 /// How many counters there are.
-pub const COUNT: u32 = 16;
+pub const COUNT: u32 = 17;
 
 #[cfg(test)]
 mod tests {

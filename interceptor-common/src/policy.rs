@@ -60,6 +60,8 @@ pub trait ConnectView {
     fn is_workload(&self) -> bool;
     /// Whether the caller is the agent itself.
     fn is_agent(&self) -> bool;
+    /// Whether the agent knows that it sits below the captured cgroup.
+    fn agent_inside(&self) -> bool;
     /// Whether the agent is [`alive`].
     fn agent_alive(&self) -> bool;
     /// Whether the socket is bound to a device.
@@ -89,7 +91,7 @@ pub fn connect(view: &impl ConnectView) -> Result<u32, Counter> {
         return Err(Counter::OutboundNotWorkload);
     }
     if view.is_agent() {
-        return Err(Counter::OutboundSelf);
+        return Err(if view.agent_inside() { Counter::OutboundAgent } else { Counter::OutboundSelf });
     }
     if !view.agent_alive() {
         return Err(Counter::OutboundAgentStale);
@@ -153,6 +155,7 @@ mod tests {
         captured: Option<u32>,
         workload: bool,
         agent: bool,
+        inside: bool,
         alive: bool,
         device: bool,
         source: bool,
@@ -164,6 +167,7 @@ mod tests {
         captured: Some(0x1234),
         workload: true,
         agent: false,
+        inside: false,
         alive: true,
         device: false,
         source: false,
@@ -187,6 +191,9 @@ mod tests {
         fn is_agent(&self) -> bool {
             self.agent
         }
+        fn agent_inside(&self) -> bool {
+            self.inside
+        }
         fn agent_alive(&self) -> bool {
             self.alive
         }
@@ -204,6 +211,8 @@ mod tests {
     #[test]
     fn a_captured_destination_of_a_workload_is_redirected() {
         assert_eq!(connect(&GOOD), Ok(0x1234));
+        // Where the agent sits says nothing of other callers.
+        assert_eq!(connect(&Call { inside: true, ..GOOD }), Ok(0x1234));
     }
 
     #[test]
@@ -214,6 +223,8 @@ mod tests {
             (Call { captured: None, workload: false, ..GOOD }, Counter::OutboundNotCaptured),
             (Call { workload: false, ..GOOD }, Counter::OutboundNotWorkload),
             (Call { agent: true, ..GOOD }, Counter::OutboundSelf),
+            (Call { agent: true, inside: true, ..GOOD }, Counter::OutboundAgent),
+            (Call { agent: true, inside: true, alive: false, ..GOOD }, Counter::OutboundAgent),
             (Call { alive: false, ..GOOD }, Counter::OutboundAgentStale),
             (Call { device: true, ..GOOD }, Counter::OutboundBoundDevice),
             (Call { source: true, ..GOOD }, Counter::OutboundBoundSource),

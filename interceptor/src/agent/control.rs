@@ -44,9 +44,15 @@ impl Control {
         control
     }
 
-    /// Waits for the next look at the file and the workloads, and takes it.
+    /// Waits for the next look at the file and the workloads, or for news of pods, and takes it.
     pub(super) async fn tick(&mut self) {
-        self.clock.tick().await;
+        tokio::select! {
+            _ = self.clock.tick() => {}
+            () = self.parts.controller.pods_stirred() => {
+                let snapshot = self.parts.snapshot.load_full();
+                return self.parts.controller.follow_pods(&snapshot);
+            }
+        }
         if let Some(read) = self.source.changed() {
             self.take(read);
         }

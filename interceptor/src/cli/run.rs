@@ -8,5 +8,6 @@ use crate::telemetry;
 
 pub(super) fn run(args: RunArgs, admin_socket: Option<PathBuf>) -> anyhow::Result<()> {
     telemetry::start(&args.log)?;
-    agent::run(&RunOptions { config: args.config, admin_socket, ebpf_log: args.ebpf_log })
+    let RunArgs { config, cgroup_root, ebpf_log, .. } = args;
+    agent::run(&RunOptions { config, admin_socket, cgroup_root, ebpf_log })
 }
