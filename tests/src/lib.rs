@@ -16,6 +16,7 @@ pub mod demo;
 pub mod guardian;
 pub mod http;
 pub mod lab;
+pub mod kubelet;
 pub mod listening;
 pub mod netns;
 pub mod place;

@@ -243,6 +243,7 @@ impl Controller {
         match attached {
             Ok(attached) => {
                 let cookie = attached.captured.cookie;
+                tracing::debug!(workload = %workload.name, cookie, "captured");
                 parts.status.set_workload(&workload.name, WorkloadState::Captured, &format!("netns cookie {cookie}"));
                 self.workloads.insert(Arc::clone(&workload.name), attached);
             }

@@ -19,9 +19,11 @@ use super::{Found, Missing, tree};
 use crate::cgroup;
 use crate::config::PodUid;
 
-/// How soon a pod whose namespace is being made is looked at again, doubled each time.
+/// How soon a pod whose namespace is being made is looked at again, unasked.
 const RETRY: Duration = Duration::from_millis(5);
-/// At most; a sweep comes about as often.
+/// Later on, after this part of the time for which it has been so: what comes late is found late by so much at most.
+const RETRY_PART: u32 = 8;
+/// At most; a sweep comes as often.
 const RETRY_MAX: Duration = Duration::from_secs(1);
 /// Every how many sweeps all pods are looked at, also those of which nothing was heard.
 const FULL_SWEEP: u32 = 5;
@@ -47,8 +49,10 @@ struct Wanted {
     workload: Arc<str>,
     addresses: Vec<IpAddr>,
     state: Result<Found, Missing>,
-    /// When to look again unasked, and how long after that.
-    retry: Option<(Instant, Duration)>,
+    /// Since when that is so.
+    since: Instant,
+    /// When to look again unasked.
+    retry: Option<Instant>,
 }
 
 impl Pods {
@@ -69,7 +73,8 @@ impl Pods {
                 Some(known) if known.addresses == addresses => known.workload = Arc::clone(workload),
                 _ => {
                     let (workload, addresses) = (Arc::clone(workload), addresses.to_vec());
-                    let wanted = Wanted { workload, addresses, state: Err(Missing::Cgroup), retry: None };
+                    let (state, since) = (Err(Missing::Cgroup), Instant::now());
+                    let wanted = Wanted { workload, addresses, state, since, retry: None };
                     self.wanted.insert(uid.clone(), wanted);
                     new.push(uid.clone());
                 }
@@ -101,7 +106,7 @@ impl Pods {
             }
         };
         let due = async {
-            match self.wanted.values().filter_map(|wanted| wanted.retry).map(|(at, _)| at).min() {
+            match self.wanted.values().filter_map(|wanted| wanted.retry).min() {
                 Some(at) => sleep_until(at).await,
                 None => pending().await,
             }
@@ -120,7 +125,7 @@ impl Pods {
             pods.extend(self.list());
         }
         let now = Instant::now();
-        let due = self.wanted.iter().filter(|(_, wanted)| wanted.retry.is_some_and(|(at, _)| at <= now));
+        let due = self.wanted.iter().filter(|(_, wanted)| wanted.retry.is_some_and(|at| at <= now));
         pods.extend(due.map(|(uid, _)| uid.clone()));
         pods.iter().filter_map(|uid| self.look_at(uid)).collect()
     }
@@ -134,6 +139,10 @@ impl Pods {
         self.sweeps = self.sweeps.wrapping_add(1);
         let full = self.blind || self.sweeps.is_multiple_of(FULL_SWEEP);
         let waiting = self.wanted.values().any(|wanted| wanted.state.is_err());
+        if full && self.wanted.keys().any(|uid| !self.dirs.contains_key(uid)) {
+            // A kubelet that came later, perhaps with another driver.
+            self.trees = self.search();
+        }
         if full || waiting {
             self.search_anew();
             self.list();
@@ -216,10 +225,12 @@ impl Pods {
         };
         // Nothing tells of a process that enters another namespace; of all else there are events.
         let unheard = matches!(state, Err(Missing::Address { .. } | Missing::Refused { .. } | Missing::Hidden));
-        wanted.retry = unheard.then(|| {
-            let wait = wanted.retry.filter(|_| !changed).map_or(RETRY, |(_, wait)| (wait * 2).min(RETRY_MAX));
-            (Instant::now() + wait, wait)
-        });
+        let now = Instant::now();
+        if changed {
+            wanted.since = now;
+        }
+        let wait = (now.duration_since(wanted.since) / RETRY_PART).clamp(RETRY, RETRY_MAX);
+        wanted.retry = unheard.then(|| now + wait);
         wanted.state = state;
         changed.then(|| Arc::clone(&wanted.workload))
     }
