@@ -86,6 +86,7 @@ mod pod {
     //! so any bit pattern is a valid value and every byte is initialised.
 
     use super::{Address, ClientKey, Control, Endpoint, Facts, FactsKey, Workload};
+    use crate::SpliceFlow;
 
     // SAFETY: see the module.
     unsafe impl aya::Pod for Address {}
@@ -101,4 +102,6 @@ mod pod {
     unsafe impl aya::Pod for FactsKey {}
     // SAFETY: see the module.
     unsafe impl aya::Pod for Facts {}
+    // SAFETY: see the module.
+    unsafe impl aya::Pod for SpliceFlow {}
 }

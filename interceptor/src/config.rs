@@ -203,8 +203,10 @@ pub struct Proxy {
 /// How opaque bytes move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Splice {
-    /// The fastest that works here.
+    /// The one that is known to be safe: splice(2).
     Auto,
+    /// Inside the kernel, by a sock map (docs/decisions/0005-kernel-splice.md).
+    Kernel,
     /// splice(2) through a pipe.
     Splice,
     /// read and write.

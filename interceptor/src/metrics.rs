@@ -52,6 +52,7 @@ pub struct Metrics {
     workloads_captured: Gauge,
     workloads_pending: Gauge,
     workloads_failed: Gauge,
+    kernel_splice: [Counter; 4],
     unexpected_connections: Counter,
     real_client_table_full: Counter,
     kernel: Arc<KernelCounters>,
@@ -66,6 +67,32 @@ pub struct WorkloadCounts {
     pub pending: usize,
     /// Given up until the configuration changes.
     pub failed: usize,
+}
+
+/// What happens about kernel splice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SpliceEvent {
+    /// A direction was handed to the kernel.
+    Handed,
+    /// The kernel did not take one.
+    Refused,
+    /// The kernel left one to the agent again.
+    Left,
+    /// It was asked for and cannot be used at all.
+    Unavailable,
+}
+
+impl SpliceEvent {
+    const ALL: [Self; 4] = [Self::Handed, Self::Refused, Self::Left, Self::Unavailable];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Handed => "handed",
+            Self::Refused => "refused",
+            Self::Left => "left",
+            Self::Unavailable => "unavailable",
+        }
+    }
 }
 
 impl Metrics {
@@ -95,6 +122,7 @@ impl Metrics {
 
         let updates: Family<Pairs, Counter> = register(registry_mut, table::SNAPSHOT_UPDATES, Family::default());
         let workloads: Family<Pairs, Gauge> = register(registry_mut, table::WORKLOADS, Family::default());
+        let splice: Family<Pairs, Counter> = register(registry_mut, table::KERNEL_SPLICE, Family::default());
         let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         registry_mut.register(table::BUILD.registered_name(), table::BUILD.help, build);
 
@@ -116,6 +144,7 @@ impl Metrics {
             workloads_captured: fetch(&workloads, &[("state", "captured")]),
             workloads_pending: fetch(&workloads, &[("state", "pending")]),
             workloads_failed: fetch(&workloads, &[("state", "failed")]),
+            kernel_splice: SpliceEvent::ALL.map(|event| fetch(&splice, &[("event", event.as_str())])),
             unexpected_connections: register(registry_mut, table::UNEXPECTED_CONNECTIONS, Counter::default()),
             real_client_table_full: register(registry_mut, table::REAL_CLIENT_TABLE_FULL, Counter::default()),
             kernel,
@@ -189,6 +218,19 @@ impl Metrics {
         self.workloads_captured.set(number(counts.captured));
         self.workloads_pending.set(number(counts.pending));
         self.workloads_failed.set(number(counts.failed));
+    }
+
+    /// Something happened about kernel splice.
+    pub fn kernel_splice(&self, event: SpliceEvent) {
+        if let Some(counter) = self.kernel_splice.get(event as usize) {
+            counter.inc();
+        }
+    }
+
+    /// How many directions were handed to the kernel, and how many it left again.
+    pub fn kernel_splice_events(&self) -> (u64, u64) {
+        let [handed, _, left, _] = &self.kernel_splice;
+        (handed.get(), left.get())
     }
 
     /// A connection came to a listener that no hook had sent there.

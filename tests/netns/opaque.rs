@@ -22,7 +22,7 @@ const HELLO: &[u8] = b"\x16\x03\x01\x00\x05hello";
 const MUCH: usize = 300_000;
 
 fn each_backend(name: &str, test: impl Fn(&mut Wire)) {
-    for backend in ["splice", "copy"] {
+    for backend in ["splice", "copy", "kernel"] {
         let mut wire = Wire::with(&format!("{name}-{backend}"), |config| {
             config.set("proxy", "splice", backend);
         });

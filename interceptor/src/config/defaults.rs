@@ -43,7 +43,7 @@ pub const TIMEOUT_BOUNDS: RangeInclusive<Duration> = Duration::from_millis(100).
 pub const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// A head of one KiB is the least that browsers need; over a MiB a connection's buffer becomes an attack.
 pub const MAX_HEAD_BOUNDS: RangeInclusive<usize> = 1024..=1024 * 1024;
-/// The self-test at start knows better than a file what works on this kernel.
+/// Kernel splice has to be asked for: what speaks against it as a default is in docs/decisions/0005-kernel-splice.md.
 pub const SPLICE: Splice = Splice::Auto;
 
 /// A directory of its own below /run: gone after a reboot, writable by root only.

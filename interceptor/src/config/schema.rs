@@ -95,7 +95,7 @@ pub(super) const KEYS: &[Key] = &[
     key("proxy.idle_timeout", TIMEOUT, Default("1m"), "How long an idle connection to another space's endpoint is kept. Connections to the original destination live as long as their server and client keep them."),
     key("proxy.max_connections", "number, 1 to 1000000", Default("10000"), "Connections of one workload at a time, both directions; one more is reset. Bounds what a pod that leaks connections takes."),
     key("proxy.max_head_bytes", "bytes, 1024 to 1048576", Default("65536"), "The largest request or response head. Raise it for applications with large cookies."),
-    key("proxy.splice", "`auto`, `splice` or `copy`", Default("auto"), "How bytes that are not parsed move: the fastest way that works here, splice(2), or read and write."),
+    key("proxy.splice", "`auto`, `kernel`, `splice` or `copy`", Default("auto"), "How bytes that are not parsed move: `auto` is splice(2); `kernel` hands bulk transfers to a sock map, if the self-test at start passes, and is slower than splice(2) where a receiver does not keep up (decisions/0005-kernel-splice.md); `copy` reads and writes."),
     key("admin", "mapping", Optional("its defaults"), "The socket that the command line talks to."),
     key("admin.socket", "absolute path, at most 107 bytes", Default("/run/interceptor/admin.sock"), "Its path; change it to run two agents on one machine."),
     key("metrics", "mapping", Optional("its defaults"), "The Prometheus and health endpoint."),

@@ -49,7 +49,12 @@ pub(super) fn proxy(root: &Fields<'_>) -> Proxy {
         fields.set("max_connections", &mut proxy.max_connections, |n| n.number(bounds::MAX_CONNECTIONS_BOUNDS));
         fields.set("max_head_bytes", &mut proxy.max_head_bytes, |n| n.number(bounds::MAX_HEAD_BOUNDS));
         fields.set("splice", &mut proxy.splice, |word| {
-            word.choice(&[("auto", Splice::Auto), ("splice", Splice::Splice), ("copy", Splice::Copy)])
+            word.choice(&[
+                ("auto", Splice::Auto),
+                ("kernel", Splice::Kernel),
+                ("splice", Splice::Splice),
+                ("copy", Splice::Copy),
+            ])
         });
     });
     proxy
