@@ -82,6 +82,17 @@ pub enum SpliceEvent {
     Unavailable,
 }
 
+/// How many directions of connections came to what under `proxy.splice: kernel`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpliceEvents {
+    /// Handed to the kernel.
+    pub handed: u64,
+    /// Not taken by it.
+    pub refused: u64,
+    /// Left by it to the agent again.
+    pub left: u64,
+}
+
 impl SpliceEvent {
     const ALL: [Self; 4] = [Self::Handed, Self::Refused, Self::Left, Self::Unavailable];
 
@@ -227,10 +238,10 @@ impl Metrics {
         }
     }
 
-    /// How many directions were handed to the kernel, and how many it left again.
-    pub fn kernel_splice_events(&self) -> (u64, u64) {
-        let [handed, _, left, _] = &self.kernel_splice;
-        (handed.get(), left.get())
+    /// What has happened about kernel splice.
+    pub fn kernel_splice_events(&self) -> SpliceEvents {
+        let [handed, refused, left, _] = &self.kernel_splice;
+        SpliceEvents { handed: handed.get(), refused: refused.get(), left: left.get() }
     }
 
     /// A connection came to a listener that no hook had sent there.

@@ -101,7 +101,8 @@ impl StatusBoard {
 
     /// How opaque bytes move and why so.
     pub fn set_splice(&self, backend: &str, why: &str) {
-        self.board().splice = SpliceStatus { backend: backend.to_owned(), why: why.to_owned() };
+        self.board().splice =
+            SpliceStatus { backend: backend.to_owned(), why: why.to_owned(), ..SpliceStatus::default() };
     }
 
     /// The heartbeat shows itself: every worker lives.
@@ -158,7 +159,7 @@ impl StatusBoard {
             listeners: board.listeners.clone(),
             heartbeat_age_ms: board.beat.map(|beat| u64::try_from(beat.elapsed().as_millis()).unwrap_or(u64::MAX)),
             workers: board.workers,
-            splice: board.splice.clone(),
+            splice: SpliceStatus { events: metrics.kernel_splice_events(), ..board.splice.clone() },
             flows,
             passed: Passed::from_counts(&kernel),
             kernel,

@@ -3,6 +3,8 @@
 //! Every test runs once per `proxy.splice` and in both directions.
 
 mod bulk;
+mod kernel;
+mod overlap;
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::Shutdown;

@@ -61,7 +61,10 @@ fn summary(status: &Status, screen: &mut Screen<'_>) -> anyhow::Result<()> {
     let heartbeat = status.heartbeat_age_ms.map_or_else(|| "none yet".to_owned(), |age| format!("{age} ms ago"));
     fact(screen, "threads", &format!("{} workers; last heartbeat {heartbeat}", status.workers))?;
     let splice = &status.splice;
-    fact(screen, "opaque", &format!("{} ({})", splice.backend, splice.why))?;
+    let (handed, left) = (splice.events.handed, splice.events.left);
+    let kernel =
+        if splice.backend == "kernel" { format!(": {handed} handed over, {left} left") } else { String::new() };
+    fact(screen, "opaque", &format!("{} ({}){kernel}", splice.backend, splice.why))?;
     let flows = &status.flows;
     let (kept, capacity) = (flows.kept, flows.capacity);
     fact(screen, "flows", &format!("{kept} of {capacity} kept, {} published, {} lost", flows.published, flows.lost))?;

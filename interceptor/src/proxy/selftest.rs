@@ -118,10 +118,10 @@ async fn play(kernel: &RefCell<Box<dyn KernelSide>>, case: Case) -> io::Result<(
         (_, Some((side, error))) => return Err(io::Error::other(format!("{side:?} broke: {error}"))),
     }
     ensure((moved.up, moved.down) == (up + 100, down), "bytes are counted wrongly")?;
-    let (handed, left) = metrics.kernel_splice_events();
-    ensure(handed > 0, "the kernel took no direction")?;
+    let events = metrics.kernel_splice_events();
+    ensure(events.handed > 0, "the kernel took no direction")?;
     let slow = matches!(case, Case::SlowReader);
-    ensure((left > 0) == slow, if slow { "it takes without limit" } else { "it left a reader that keeps up" })
+    ensure((events.left > 0) == slow, if slow { "it takes without limit" } else { "it left a reader that keeps up" })
 }
 
 async fn sizes(mut client: TcpStream, mut server: TcpStream) -> io::Result<(u64, u64)> {
@@ -175,7 +175,7 @@ async fn slow_reader(mut client: TcpStream, mut server: TcpStream, metrics: &Met
         client.shutdown().await
     };
     let read = async {
-        while metrics.kernel_splice_events().1 == 0 {
+        while metrics.kernel_splice_events().left == 0 {
             sleep(Duration::from_millis(1)).await;
         }
         let mut got = vec![0; data.len()];

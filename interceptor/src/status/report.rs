@@ -2,10 +2,9 @@
 //!
 //! Names are stable. Built by [`StatusBoard::report`](super::StatusBoard::report), read back by the CLI.
 
-use crate::metrics::WorkloadCounts;
 use serde::{Deserialize, Serialize};
 
-use crate::metrics::KernelCount;
+use crate::metrics::{KernelCount, SpliceEvents, WorkloadCounts};
 
 /// The agent's status.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -129,6 +128,8 @@ pub struct SpliceStatus {
     pub backend: String,
     /// Why that one.
     pub why: String,
+    /// What came of the directions that were to be moved by the kernel.
+    pub events: SpliceEvents,
 }
 
 /// The flow records.
