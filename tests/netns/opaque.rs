@@ -28,6 +28,8 @@ fn each_backend(name: &str, test: impl Fn(&mut Wire)) {
         let mut wire = Wire::with(&format!("{name}-{backend}"), |config| {
             config.set("proxy", "splice", backend);
         });
+        // A fall-back would pass every test for the wrong reason.
+        assert_eq!(wire.splice_status()["backend"], backend, "{}", wire.splice_status());
         test(&mut wire);
         wire.agent.process().expect_running().unwrap();
     }

@@ -144,6 +144,28 @@ fn a_reader_that_stops_for_seconds_gets_every_byte() {
 }
 
 #[test]
+fn a_reset_overtakes_nothing_that_the_kernel_holds() {
+    let wire = wire("kernel-words");
+    let server = wire.listen(TCP);
+    for way in Way::BOTH {
+        let (client, peer) = wire.pair(&server, way, TCP);
+        exchange(&client, &peer, HELLO, "ok");
+        pass(&peer, &client, &bytes(MUCH, 5));
+        pass(&peer, &client, &bytes(MUCH, 5));
+        // More than the sockets' buffers hold, less than the kernel gives a direction up for.
+        let data = bytes(3_500_000, 9);
+        send(&peer, &data);
+        wire.wait_all_sent(TCP);
+        reset(peer);
+        let mut got = vec![0; data.len()];
+        (&client).read_exact(&mut got).unwrap();
+        assert!(got == data, "{way:?}");
+        expect_reset(&client);
+    }
+    assert_eq!(events(&wire, "handed"), 2);
+}
+
+#[test]
 fn a_server_that_dies_under_an_upload_is_noticed_by_its_client() {
     let wire = wire("kernel-dead");
     let server = wire.listen(TCP);
