@@ -163,6 +163,7 @@ impl Shared {
             buffers: BufferPool::default(),
             turn: Cell::new(0),
             http: RefCell::new(HashSet::new()),
+            inherited: Default::default(),
         }
     }
 }
