@@ -37,11 +37,13 @@ fn configuration(plan: &Plan) -> String {
          frontend opaque\n\
          \tmode tcp\n\
          \tbind {opaque}\n\
-         \toption splice-auto\n\
+         \toption splice-request\n\
+         \toption splice-response\n\
          \tdefault_backend opaque\n\
          backend opaque\n\
          \tmode tcp\n\
-         \toption splice-auto\n\
+         \toption splice-request\n\
+         \toption splice-response\n\
          \tserver opaque {opaque_upstream}\n"
     )
 }
