@@ -34,7 +34,7 @@ fn run(settings: &Settings) -> Result<Outcome> {
     for round in 1..=settings.rounds() {
         for both in [false, true] {
             let case = if both { "both captured" } else { "caller captured" };
-            settings.progress(format_args!("mesh, round {round}: {case}"));
+            settings.progress(format_args!("{case}, round {round}"));
             ground.config.remove_workload(callee.name());
             if both {
                 ground.config.workload(&callee, Some("azureuser"));

@@ -103,7 +103,7 @@ fn measure(
     let mut all = Measured::new();
     let cpu = || program.map(|program| program.cpu()).transpose();
     for (case, connections) in [("ping-pong", "1"), ("1000 connections", "1000")] {
-        settings.progress(format_args!("opaque {case}, {what}"));
+        settings.progress(format_args!("{case}, {what}"));
         let before = cpu()?;
         let played: Pinged =
             app::output(place, &["ping", &to, connections, &millis]).with_context(|| format!("{case}, {what}"))?;
@@ -114,7 +114,7 @@ fn measure(
         }
     }
     for case in ["upload", "download"] {
-        settings.progress(format_args!("opaque {case}, {what}"));
+        settings.progress(format_args!("{case}, {what}"));
         let before = cpu()?;
         let moved: Streamed = app::output(place, &[case, &to, &millis]).with_context(|| format!("{case}, {what}"))?;
         all.push((case, THROUGHPUT, moved.gigabits()));

@@ -30,7 +30,7 @@ fn run(settings: &Settings) -> Result<Outcome> {
     let mut connection = Connection::new(stream);
     let mut times = Vec::new();
     for change in 1..=settings.pick(4, 20, 40) {
-        settings.progress(format_args!("reload, change {change}"));
+        settings.progress(format_args!("change {change}"));
         // There at first, then gone, then there again.
         let expected = if change % 2 == 1 {
             ground.config.remove_service("azureuser", "upstream");
