@@ -150,7 +150,7 @@ impl StatusBoard {
             not_ready_because,
             snapshot_version: board.in_force.unwrap_or(0),
             spaces: snapshot.spaces().len(),
-            services: snapshot.services().len(),
+            services: snapshot.service_count(),
             workloads: board.workload_counts(),
             source: board.source.clone(),
             hooks: board.hooks.clone(),

@@ -4,20 +4,20 @@
 //! tried again; it never stops the others. Nothing is ever cleared and refilled.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use interceptor_common::{Address, Endpoint, names};
+use interceptor_common::{Address, names};
 
+use super::addresses::Addresses;
 use super::attach::{Attached, attach};
-use super::inbound;
 use crate::bpf::{BpfError, CaptureMaps, CgroupLinks, HookState, Kernel};
 use crate::captured::Destinations;
 use crate::cgroup;
 use crate::config::Capture;
 use crate::metrics::Metrics;
-use crate::snapshot::{Snapshot, Workload};
+use crate::snapshot::{Delta, Snapshot, Workload};
 use crate::status::{self, StatusBoard, WorkloadState};
 use crate::worker::WorkerHandle;
 
@@ -44,8 +44,7 @@ pub struct Controller {
     cgroups: BTreeMap<PathBuf, CgroupLinks>,
     /// Why a cgroup could not be attached to, as it was last told: sweeps try again every second.
     refused: BTreeMap<PathBuf, String>,
-    captured: HashSet<SocketAddr>,
-    inbound: HashSet<SocketAddr>,
+    addresses: Addresses,
     peers: HashSet<IpAddr>,
     workloads: HashMap<Arc<str>, Attached>,
 }
@@ -67,25 +66,30 @@ impl Controller {
             };
             parts.status.set_hook(name, state, &detail);
         }
+        let addresses = Addresses::new(Arc::clone(&parts.destinations));
         Ok(Self {
             parts,
             maps,
             cgroups: BTreeMap::new(),
             refused: BTreeMap::new(),
-            captured: HashSet::new(),
-            inbound: HashSet::new(),
+            addresses,
             peers: HashSet::new(),
             workloads: HashMap::new(),
         })
     }
 
-    /// Brings everything to what the snapshot says. What fails is shown in `status` and tried again at the next sweep.
-    pub fn apply(&mut self, snapshot: &Snapshot) {
-        self.apply_cgroups(snapshot);
-        self.apply_captured(snapshot);
-        self.detach_workloads(snapshot);
-        self.attach_workloads(snapshot);
-        self.apply_addresses(snapshot);
+    /// Brings everything from the last snapshot to this one, which differs by that. What fails is shown in `status` and
+    /// tried again at the next sweep.
+    pub fn update(&mut self, snapshot: &Snapshot, delta: &Delta) {
+        if !delta.workloads.is_empty() || self.cgroups.is_empty() {
+            self.apply_cgroups(snapshot);
+        }
+        self.addresses.look_at(&mut self.maps, snapshot, delta.destinations.iter().copied());
+        if !delta.workloads.is_empty() {
+            self.detach_workloads(snapshot, &delta.workloads);
+            self.attach_workloads(delta.workloads.iter().filter_map(|name| snapshot.workload(name)));
+            self.apply_local(snapshot);
+        }
     }
 
     /// Looks after workloads whose namespace went away or was made anew, and tries failed ones again.
@@ -100,12 +104,10 @@ impl Controller {
             tracing::info!(workload = %name, "its network namespace is gone");
             self.detach(name);
         }
-        let attached = self.attach_workloads(snapshot);
-        let had_cgroups = !self.cgroups.is_empty();
+        self.attach_workloads(snapshot.workloads());
         self.apply_cgroups(snapshot);
-        if !gone.is_empty() || attached || had_cgroups == self.cgroups.is_empty() {
-            self.apply_addresses(snapshot);
-        }
+        self.apply_local(snapshot);
+        self.addresses.retry(&mut self.maps, snapshot);
     }
 
     /// Lets all new outbound connections pass; what is under way goes on.
@@ -157,46 +159,17 @@ impl Controller {
         }
     }
 
-    fn apply_captured(&mut self, snapshot: &Snapshot) {
-        let wanted: HashSet<SocketAddr> = snapshot.destinations().map(|(addr, _)| *addr).collect();
-        for gone in self.captured.difference(&wanted).copied().collect::<Vec<_>>() {
-            // The original stays readable by index: connections that were redirected still ask for it.
-            if log(self.maps.captured.remove(&gone.into()), "releasing a destination") {
-                self.parts.destinations.retire(gone);
-                self.captured.remove(&gone);
-            }
-        }
-        let mut full = 0_usize;
-        for new in wanted.difference(&self.captured).copied().collect::<Vec<_>>() {
-            match self.capture(new) {
-                Ok(true) => drop(self.captured.insert(new)),
-                Ok(false) => full += 1,
-                Err(error) => drop(log(Err(error), "capturing a destination")),
-            }
-        }
-        if full > 0 {
-            tracing::warn!(destinations = full, "the capture map is full: these destinations pass uncaptured");
-        }
-    }
-
-    fn capture(&mut self, destination: SocketAddr) -> Result<bool, BpfError> {
-        let Some(assigned) = self.parts.destinations.assign(destination) else { return Ok(false) };
-        let endpoint = Endpoint::from(destination);
-        self.maps.originals.insert(assigned.index, endpoint)?;
-        self.maps.captured.insert(endpoint, assigned.index)?;
-        Ok(true)
-    }
-
-    fn detach_workloads(&mut self, snapshot: &Snapshot) {
+    /// Detaches those of these workloads that are gone or described otherwise.
+    fn detach_workloads(&mut self, snapshot: &Snapshot, names: &[Arc<str>]) {
         let same = |attached: &Attached| {
             snapshot.workload(&attached.captured.name).is_some_and(|workload| {
                 workload.netns == attached.workload.netns && workload.addresses == attached.workload.addresses
             })
         };
-        let gone: Vec<Arc<str>> =
-            self.workloads.iter().filter(|(_, attached)| !same(attached)).map(|(name, _)| Arc::clone(name)).collect();
-        for name in gone {
-            self.detach(&name);
+        for name in names {
+            if self.workloads.get(name).is_some_and(|attached| !same(attached)) {
+                self.detach(name);
+            }
         }
         self.parts.status.retain_workloads(|name| snapshot.workload(name).is_some());
     }
@@ -217,16 +190,14 @@ impl Controller {
         self.parts.status.set_workload(name, WorkloadState::Failed, "its network namespace is gone");
     }
 
-    /// True when there is one more than before.
-    fn attach_workloads(&mut self, snapshot: &Snapshot) -> bool {
-        let before = self.workloads.len();
-        for workload in snapshot.workloads() {
+    /// Attaches those of these workloads that are not.
+    fn attach_workloads<'s>(&mut self, workloads: impl Iterator<Item = &'s Workload>) {
+        for workload in workloads {
             if !self.workloads.contains_key(&workload.name) {
                 self.attach(workload);
             }
         }
         self.parts.metrics.set_workloads(self.parts.status.workload_counts());
-        self.workloads.len() > before
     }
 
     fn attach(&mut self, workload: &Workload) {
@@ -251,22 +222,14 @@ impl Controller {
     }
 
     /// Inbound ports and peers: only of workloads that are attached, so that nobody counts as routed who was not.
-    fn apply_addresses(&mut self, snapshot: &Snapshot) {
-        let addresses: HashSet<IpAddr> =
+    fn apply_local(&mut self, snapshot: &Snapshot) {
+        let local: HashSet<IpAddr> =
             self.workloads.values().flat_map(|attached| attached.captured.addresses.iter().copied()).collect();
-        let ports = inbound::ports(snapshot, &addresses);
-        for gone in self.inbound.difference(&ports).copied().collect::<Vec<_>>() {
-            if log(self.maps.inbound.remove(&gone.into()), "releasing an inbound port") {
-                self.inbound.remove(&gone);
-            }
-        }
-        for new in ports.difference(&self.inbound).copied().collect::<Vec<_>>() {
-            if log(self.maps.inbound.insert(Endpoint::from(new), 1), "intercepting an inbound port") {
-                self.inbound.insert(new);
-            }
+        if local != *self.addresses.local() {
+            self.addresses.set_local(&mut self.maps, snapshot, local);
         }
         let outbound_captured = !self.cgroups.is_empty();
-        for ip in addresses.iter().filter(|_| outbound_captured) {
+        for ip in self.addresses.local().iter().filter(|_| outbound_captured) {
             if !self.peers.contains(ip) && log(self.maps.peers.insert(Address::from(*ip), 1), "adding a peer") {
                 self.peers.insert(*ip);
             }

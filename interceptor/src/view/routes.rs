@@ -38,11 +38,11 @@ pub fn routes(snapshot: &Snapshot, workload: &str) -> Option<Vec<RouteView>> {
     let space = snapshot.workload(workload)?.space;
     let mut seen = HashSet::new();
     let mut views = Vec::new();
-    for service in snapshot.services() {
-        let own = space.and_then(|space| by_short_name(snapshot, space, &service.name));
+    for service in snapshot.services_in_order() {
+        let own = space.and_then(|space| by_short_name(snapshot, space, &service.id.name));
         let root = |service: &Service| snapshot.space(service.space).root();
         let called = own.filter(|own| root(own) == root(service)).unwrap_or(service);
-        if !seen.insert((root(called), &called.name)) {
+        if !seen.insert((root(called), &called.id.name)) {
             continue;
         }
         for port in &called.ports {
@@ -55,8 +55,8 @@ pub fn routes(snapshot: &Snapshot, workload: &str) -> Option<Vec<RouteView>> {
 fn rows(snapshot: &Snapshot, workload: &str, service: &Service, port: &Port, views: &mut Vec<RouteView>) {
     let Some(destination) = address_of(service, port) else { return };
     let root = snapshot.space(service.space).root();
-    let spaces = snapshot.spaces().iter().filter(|space| space.root().is_some() && space.root() == root);
-    let host = format!("{}.{}", service.name, service.space_name);
+    let spaces = snapshot.spaces().filter(|space| space.root().is_some() && space.root() == root);
+    let host = service.id.to_string();
     for header in std::iter::once(None).chain(spaces.map(|space| Some(&space.name))) {
         let query = Query {
             direction: Direction::Outbound,
@@ -74,7 +74,7 @@ fn rows(snapshot: &Snapshot, workload: &str, service: &Service, port: &Port, vie
             destination,
             space: header.map(|name| name.as_ref().to_owned()),
             target: TargetView::new(&decision, Direction::Outbound, destination),
-            chain: decision.chain.iter().cloned().collect(),
+            chain: decision.chain().iter().collect(),
             reason: decision.reason.as_str().to_owned(),
         });
     }
