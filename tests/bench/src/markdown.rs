@@ -28,7 +28,8 @@ fn head(out: &mut String, report: &Report) {
     put(
         out,
         format_args!(
-            "Medians of {rounds} rounds of {seconds} s, the whole run {} min. {} cores of {}, {:.0} GiB, Linux {}.",
+            "{}Medians of {rounds} rounds of {seconds} s, the whole run {} min. {} cores of {}, {:.0} GiB, Linux {}.",
+            if report.effort == "full" { String::new() } else { format!("**A {} run.** ", report.effort) },
             took.div_ceil(60),
             machine.cores,
             machine.cpu,
@@ -105,7 +106,7 @@ mod tests {
         let text = text(&sample(), "plots");
         for said in [
             "```\ncargo xtask bench\n```\n",
-            "Medians of 2 rounds of 1 s, the whole run 2 min. 2 cores of c, 1 GiB, Linux k.",
+            "**A quick run.** Medians of 2 rounds of 1 s, the whole run 2 min. 2 cores of c, 1 GiB, Linux k.",
             "| http | c32 100 B | requests | ≥ 0.6 × direct | 0.60 × | met |",
             "![HTTP/1.1 requests per second, direct = 1 (higher is better)](plots/http-rate.svg)",
             "### http\n\nWhat it is.\n",
