@@ -27,7 +27,7 @@ use super::{Outcome, Scenario};
 use crate::row::{Better, Metric, Row};
 use crate::settings::Settings;
 use crate::stats;
-use crate::usage::Program;
+use crate::usage;
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "micro",
@@ -46,15 +46,14 @@ const BATCH: usize = 1000;
 fn run(settings: &Settings) -> Result<Outcome> {
     let mut topology = size::topology();
     let config = Config::parse("spaces: []", "micro").context("the empty configuration")?.config;
-    let own = Program::of_group(std::process::id());
     let (mut built, mut memory) = (Vec::new(), Vec::new());
     for round in 1..=settings.rounds() {
         settings.progress(format_args!("micro, build {round}"));
-        let before = own.memory()?.rss;
+        let before = usage::own_rss()?;
         let begin = Instant::now();
         let snapshot = Snapshot::build(&topology, &config.routing, 1);
         built.push(milliseconds(begin.elapsed()));
-        memory.push(own.memory()?.rss.saturating_sub(before) as f64 / 1e6);
+        memory.push(usage::own_rss()?.saturating_sub(before) as f64 / 1e6);
         drop(black_box(snapshot));
     }
     // Later builds find memory that the first one left behind.
