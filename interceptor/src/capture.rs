@@ -4,6 +4,7 @@
 //! the listeners to that state by difference, never by clearing. Workers see only what [`captured`](crate::captured) holds.
 
 mod attach;
+mod close;
 mod controller;
 mod heartbeat;
 mod inbound;

@@ -3,15 +3,18 @@
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::snapshot::{DestinationKind, Snapshot};
+use crate::snapshot::Snapshot;
+use crate::wanted::Wanted;
 
-/// Endpoint addresses of services that are addresses of these workloads.
-pub(super) fn ports(snapshot: &Snapshot, workload_addresses: &HashSet<IpAddr>) -> HashSet<SocketAddr> {
+/// Endpoint addresses of services that are addresses of these workloads, as far as they are wanted.
+pub(super) fn ports(
+    snapshot: &Snapshot,
+    wanted: &Wanted<'_>,
+    workload_addresses: &HashSet<IpAddr>,
+) -> HashSet<SocketAddr> {
     snapshot
         .destinations()
-        .filter(|(addr, destination)| {
-            destination.kind == DestinationKind::Endpoint && workload_addresses.contains(&addr.ip())
-        })
+        .filter(|(addr, destination)| workload_addresses.contains(&addr.ip()) && wanted.inbound(destination))
         .map(|(addr, _)| *addr)
         .collect()
 }

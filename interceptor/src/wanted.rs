@@ -1,0 +1,126 @@
+//! Which connections the agent wants to see: a pure function of the snapshot and `capture.services`.
+//!
+//! `capture` brings the kernel to it; `explain` and `view` show it. It knows of no kernel, socket or map. The rule and why
+//! it changes no request's way stand in docs/decisions/0006-what-is-captured.md; the tests hold both modes against each
+//! other.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, HashSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::CapturedServices;
+use crate::snapshot::{Destination, DestinationKind, Service, Snapshot, SpaceId, Workload};
+
+/// Whose calls to a destination are captured, from nobody's to everybody's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Calls {
+    /// Nobody's: no service of the tree has a second copy.
+    None,
+    /// Those of workloads outside root spaces: their requests may be given a space that nothing else tells.
+    OutsideRoots,
+    /// Those of every workload.
+    All,
+}
+
+impl Calls {
+    /// Whether the calls of a workload are among them.
+    pub fn include(self, in_root: bool) -> bool {
+        match self {
+            Self::None => false,
+            Self::OutsideRoots => !in_root,
+            Self::All => true,
+        }
+    }
+}
+
+/// What of a snapshot is to be captured.
+#[derive(Debug)]
+pub struct Wanted<'s> {
+    snapshot: &'s Snapshot,
+    /// `None` where every service is captured.
+    trees: Option<Trees<'s>>,
+}
+
+/// What `overridden` needs to know of all services.
+#[derive(Debug, Default)]
+struct Trees<'s> {
+    /// Copies of a service in a tree, by the tree's root and the service's name.
+    copies: HashMap<(SpaceId, &'s str), usize>,
+    /// Roots of trees in which some service has a second copy.
+    overridden: HashSet<SpaceId>,
+}
+
+impl<'s> Wanted<'s> {
+    /// Looks at all services, but only where that can make a difference.
+    pub fn new(snapshot: &'s Snapshot, services: CapturedServices) -> Self {
+        let trees = (services == CapturedServices::Overridden).then(|| Trees::of(snapshot));
+        Self { snapshot, trees }
+    }
+
+    /// Whose calls to a service are captured.
+    pub fn calls(&self, service: &Service) -> Calls {
+        let Some(trees) = &self.trees else { return Calls::All };
+        let Some(root) = self.snapshot.space(service.space).root() else { return Calls::None };
+        if trees.has_copies(root, service) {
+            Calls::All
+        } else if !trees.overridden.contains(&root) {
+            Calls::None
+        } else if service.space == root {
+            Calls::OutsideRoots
+        } else {
+            // Its pods would take a request that was not told of a space for their own space's.
+            Calls::All
+        }
+    }
+
+    /// Whose calls to a destination are captured: with several services behind it, the one that wants most counts.
+    pub fn calls_to(&self, destination: &Destination) -> Calls {
+        destination.services.iter().map(|(service, _)| self.calls(service)).max().unwrap_or(Calls::None)
+    }
+
+    /// Whether a workload's calls to a destination are captured.
+    pub fn outbound(&self, workload: &Workload, destination: &Destination) -> bool {
+        self.calls_to(destination).include(self.in_root(workload))
+    }
+
+    /// Whether connections to a pod's own port are intercepted there.
+    pub fn inbound(&self, destination: &Destination) -> bool {
+        destination.kind == DestinationKind::Endpoint && destination.services.iter().any(|(s, _)| self.called(s))
+    }
+
+    /// A tree's services with one copy are intercepted inbound only for the space that a Host names (rule R1).
+    fn called(&self, service: &Service) -> bool {
+        let Some(trees) = &self.trees else { return true };
+        let Some(root) = self.snapshot.space(service.space).root() else { return false };
+        let names_spaces = !self.snapshot.routing.ingress_suffixes.is_empty();
+        trees.has_copies(root, service) || (names_spaces && trees.overridden.contains(&root))
+    }
+
+    /// Whether a workload lives in a root space, which the next pod assumes by itself for what it is sent.
+    pub fn in_root(&self, workload: &Workload) -> bool {
+        workload.space.is_some_and(|space| self.snapshot.space(space).root() == Some(space))
+    }
+}
+
+impl<'s> Trees<'s> {
+    fn of(snapshot: &'s Snapshot) -> Self {
+        let mut trees = Self::default();
+        for service in snapshot.services() {
+            let Some(root) = snapshot.space(service.space).root() else { continue };
+            let copies = trees.copies.entry((root, &service.name)).or_default();
+            *copies += 1;
+            if *copies > 1 {
+                trees.overridden.insert(root);
+            }
+        }
+        trees
+    }
+
+    fn has_copies(&self, root: SpaceId, service: &Service) -> bool {
+        self.copies.get(&(root, &*service.name)).is_some_and(|copies| *copies > 1)
+    }
+}
