@@ -7,6 +7,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
@@ -41,8 +42,9 @@ impl Calls {
 #[derive(Debug)]
 pub struct Wanted<'s> {
     snapshot: &'s Snapshot,
-    /// `None` where every service is captured.
-    trees: Option<Trees<'s>>,
+    services: CapturedServices,
+    /// Made when it is first asked for: it takes a look at every service.
+    trees: OnceCell<Trees<'s>>,
 }
 
 /// What `overridden` needs to know of all services.
@@ -55,15 +57,20 @@ struct Trees<'s> {
 }
 
 impl<'s> Wanted<'s> {
-    /// Looks at all services, but only where that can make a difference.
+    /// What is to be captured of that snapshot.
     pub fn new(snapshot: &'s Snapshot, services: CapturedServices) -> Self {
-        let trees = (services == CapturedServices::Overridden).then(|| Trees::of(snapshot));
-        Self { snapshot, trees }
+        Self { snapshot, services, trees: OnceCell::new() }
+    }
+
+    /// `None` where every service is captured.
+    fn trees(&self) -> Option<&Trees<'s>> {
+        let overridden = self.services == CapturedServices::Overridden;
+        overridden.then(|| self.trees.get_or_init(|| Trees::of(self.snapshot)))
     }
 
     /// Whose calls to a service are captured.
     pub fn calls(&self, service: &Service) -> Calls {
-        let Some(trees) = &self.trees else { return Calls::All };
+        let Some(trees) = self.trees() else { return Calls::All };
         let Some(root) = self.snapshot.space(service.space).root() else { return Calls::None };
         if trees.has_copies(root, service) {
             Calls::All
@@ -94,7 +101,7 @@ impl<'s> Wanted<'s> {
 
     /// A tree's services with one copy are intercepted inbound only for the space that a Host names (rule R1).
     fn called(&self, service: &Service) -> bool {
-        let Some(trees) = &self.trees else { return true };
+        let Some(trees) = self.trees() else { return true };
         let Some(root) = self.snapshot.space(service.space).root() else { return false };
         let names_spaces = !self.snapshot.routing.ingress_suffixes.is_empty();
         trees.has_copies(root, service) || (names_spaces && trees.overridden.contains(&root))

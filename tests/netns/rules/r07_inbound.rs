@@ -203,6 +203,7 @@ fn r07_a_workload_whose_calls_no_hook_sees_counts_as_uncaptured_where_it_calls()
     let mut stage = scene.start();
     let headers = ["Host: serviceB", "azds-route-as: azureuser"];
     assert_eq!(ask(&caller, pod.at(8080), "/unseen", &headers)["name"], "serviceB.azureuser");
+    stage.request("/unseen");
     assert_eq!(seen(&stage, "/unseen"), ["inbound"]);
     // The opposite: with its own cgroup it is routed where it calls.
     stage.scene.config.remove_workload("caller").item("workloads", workload(caller.cgroup()));
@@ -214,5 +215,6 @@ fn r07_a_workload_whose_calls_no_hook_sees_counts_as_uncaptured_where_it_calls()
     stage.scene.config.remove_workload("caller").item("workloads", workload(&missing));
     stage.reload();
     assert_eq!(ask(&caller, pod.at(8080), "/again", &headers)["name"], "serviceB.azureuser");
+    stage.request("/again");
     assert_eq!(seen(&stage, "/again"), ["inbound"]);
 }
