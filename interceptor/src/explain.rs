@@ -103,11 +103,11 @@ pub struct TargetView {
 
 impl TargetView {
     /// The target of a decision about a request to that destination.
-    pub(crate) fn new(decision: &Decision, direction: Direction, destination: SocketAddr) -> Self {
+    pub(crate) fn new(decision: &Decision<'_>, direction: Direction, destination: SocketAddr) -> Self {
         let (kind, address, service) = match (&decision.target, direction) {
-            (Target::Endpoint { address, service }, _) => ("endpoint", *address, Some(service)),
-            (Target::Original, Direction::Outbound) => ("original", destination, decision.service.as_ref()),
-            (Target::Original, Direction::Inbound) => ("application", destination, decision.service.as_ref()),
+            (Target::Endpoint { address, service }, _) => ("endpoint", *address, Some(*service)),
+            (Target::Original, Direction::Outbound) => ("original", destination, decision.service),
+            (Target::Original, Direction::Inbound) => ("application", destination, decision.service),
         };
         Self {
             kind: kind.to_owned(),
@@ -145,8 +145,8 @@ pub fn explain(snapshot: &Snapshot, wanted: &Wanted<'_>, request: &ExplainReques
         return Ok(answer.not_routed((NotRouted::OutsideSpaceTrees, words::outside(destination))));
     };
     answer.intercepted = match answer.direction {
-        Direction::Outbound => wanted.outbound(workload, behind),
-        Direction::Inbound => wanted.inbound(behind),
+        Direction::Outbound => wanted.outbound(workload, &behind),
+        Direction::Inbound => wanted.inbound(&behind),
     };
     let found = snapshot.routing.route_headers.iter().find_map(|name| Some((name, header(request, name)?)));
     let decision = route::decide(
@@ -160,17 +160,18 @@ pub fn explain(snapshot: &Snapshot, wanted: &Wanted<'_>, request: &ExplainReques
             turn: 0,
         },
     );
-    answer.service = decision.service.as_ref().map(ToString::to_string);
+    answer.service = decision.service.map(ToString::to_string);
     let passed = if !answer.intercepted {
         let service = answer.service.as_deref();
-        Some((NotRouted::OnlyCopy, words::only_copy(answer.direction, wanted.calls_to(behind), service)))
+        Some((NotRouted::OnlyCopy, words::only_copy(answer.direction, wanted.calls_to(&behind), service)))
     } else if url.tls {
         Some((NotRouted::NotHttp, words::not_http(answer.direction)))
     } else {
         None
     };
     if let Some(why) = passed {
-        let kept = Decision { target: Target::Original, ..decision };
+        let mut kept = decision;
+        kept.target = Target::Original;
         answer.target = Some(TargetView::new(&kept, answer.direction, destination));
         return Ok(answer.not_routed(why));
     }
@@ -178,9 +179,9 @@ pub fn explain(snapshot: &Snapshot, wanted: &Wanted<'_>, request: &ExplainReques
     answer.text = words::decided(snapshot, &decision, &answer.host, found.map(|(_, value)| value));
     answer.route_header = found.map(|(name, value)| Named { name: name.clone(), value: value.to_owned() });
     answer.inject = injected(snapshot, &decision);
-    answer.space = decision.space.as_deref().map(str::to_owned);
+    answer.space = decision.space_name().map(|name| name.as_ref().to_owned());
     answer.space_from = decision.space_from;
-    answer.chain = decision.chain.iter().cloned().collect();
+    answer.chain = decision.chain().iter().collect();
     answer.reason = decision.reason.as_str().to_owned();
     Ok(answer)
 }
@@ -215,9 +216,9 @@ impl Explanation {
 }
 
 /// The header that the agent adds: the first configured one.
-fn injected(snapshot: &Snapshot, decision: &Decision) -> Option<Named> {
+fn injected(snapshot: &Snapshot, decision: &Decision<'_>) -> Option<Named> {
     let name = snapshot.routing.route_headers.first().filter(|_| decision.inject)?;
-    Some(Named { name: name.clone(), value: decision.space.as_deref()?.to_owned() })
+    Some(Named { name: name.clone(), value: decision.space_name()?.as_ref().to_owned() })
 }
 
 /// The first value of that name.

@@ -64,11 +64,6 @@ pub async fn serve(
     client: SocketAddr,
     original: SocketAddr,
 ) {
-    let remote = direction == Direction::Inbound;
-    let tuned = stream.set_nodelay(true).and_then(|()| if remote { socket::keep_alive(&stream) } else { Ok(()) });
-    if let Err(error) = tuned {
-        tracing::debug!(%error, %client, "the client is gone already");
-    }
     let record = RecordGuard::begin(&context, &workload, direction, client, original);
     let mut connection = Connection { context, workload, direction, client, original, record };
     let side = Side::new(stream, &connection.context.buffers);
@@ -127,8 +122,7 @@ impl Connection {
     /// What the service's owner declares: HTTP, something else, or nothing.
     fn declared(&self) -> Option<Protocol> {
         let snapshot = self.context.snapshot.load();
-        let (service, index) = snapshot.destination(self.original)?.services.first()?;
-        let port = service.ports.get(*index)?;
+        let port = snapshot.destination(self.original)?.first()?.port;
         let declared = port.app_protocol.as_deref().unwrap_or_else(|| port.name.split('-').next().unwrap_or_default());
         match declared {
             "http" | "http1" | "http/1.1" | "kubernetes.io/ws" | "ws" => Some(Protocol::Http1),

@@ -12,11 +12,13 @@ mod tests;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-pub use decision::{Chain, Decision, Outcome, Reason, ServiceRef, SpaceFrom, Step, Target};
+pub use decision::{Chain, Decision, Outcome, Reason, SpaceFrom, Step, Target};
 pub(crate) use host::{find_space, parse as parse_ingress_host};
 
+pub use crate::snapshot::ServiceRef;
+
 use crate::config::{DefaultSpace, SameSpace};
-use crate::snapshot::{Destination, DestinationKind, Port, Service, Snapshot, SpaceId};
+use crate::snapshot::{Behind, Destination, DestinationKind, Port, Service, Snapshot, SpaceId};
 
 /// Which way a connection crosses the workload's border.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -53,26 +55,27 @@ enum Named {
 }
 
 /// Decides where a request goes.
-pub fn decide(snapshot: &Snapshot, query: &Query<'_>) -> Decision {
+pub fn decide<'s>(snapshot: &'s Snapshot, query: &Query<'_>) -> Decision<'s> {
     let named = name_space(snapshot, query);
     let Some(destination) = snapshot.destination(query.destination) else {
         return keep(snapshot, None, &named, Reason::NotCaptured);
     };
-    let Some((service, port)) = pick_service(destination, query.host) else {
+    let Some(called) = pick_service(destination, query.host) else {
         return keep(snapshot, None, &named, Reason::AmbiguousService);
     };
+    let service = called.service;
     let (space, from) = match named {
         Named::Space(space, from) => (space, from),
         Named::Unusable(reason, _) => return keep(snapshot, Some(service), &named, reason),
-        Named::Nothing => match default_space(snapshot, query, service) {
+        Named::Nothing => match default_space(snapshot, query, called.space) {
             Some(space) => (space, SpaceFrom::Caller),
             None => return keep(snapshot, Some(service), &named, Reason::NoSpaceNamed),
         },
     };
-    if snapshot.space(space).root() != snapshot.space(service.space).root() {
+    if snapshot.space(space).root() != snapshot.space(called.space).root() {
         return keep(snapshot, Some(service), &named, Reason::OtherTree);
     }
-    let mut decision = walk(snapshot, query, destination.kind, service, port, space);
+    let mut decision = walk(snapshot, query, called, space);
     decision.space_from = from;
     decision.inject = from != SpaceFrom::Header;
     decision
@@ -106,66 +109,51 @@ fn usable(snapshot: &Snapshot, space: Option<SpaceId>, from: SpaceFrom) -> Named
 }
 
 /// Rule R4: the caller's own space, if it is in the destination's tree.
-fn default_space(snapshot: &Snapshot, query: &Query<'_>, service: &Service) -> Option<SpaceId> {
+fn default_space(snapshot: &Snapshot, query: &Query<'_>, called: SpaceId) -> Option<SpaceId> {
     if query.direction == Direction::Inbound || snapshot.routing.default_space == DefaultSpace::None {
         return None;
     }
     let space = snapshot.workload(query.workload)?.space?;
-    (snapshot.space(space).root() == snapshot.space(service.space).root()).then_some(space)
+    (snapshot.space(space).root() == snapshot.space(called).root()).then_some(space)
 }
 
 /// The one service that a destination stands for. A pod behind several is told apart by the Host's first label.
-fn pick_service<'s>(destination: &'s Destination, host: Option<&[u8]>) -> Option<(&'s Arc<Service>, &'s Port)> {
-    let (first, index) = destination.services.first()?;
-    let one = destination.services.iter().all(|(service, _)| Arc::ptr_eq(service, first));
-    let (service, index) = if one {
-        (first, index)
-    } else {
-        let name = host::service_label(host?)?;
-        let mut named = destination.services.iter().filter(|(s, _)| s.name.as_bytes().eq_ignore_ascii_case(name));
-        let (service, index) = named.next()?;
-        if named.any(|(other, _)| !Arc::ptr_eq(other, service)) {
-            return None;
-        }
-        (service, index)
-    };
-    Some((service, service.ports.get(*index)?))
+fn pick_service<'s>(destination: Destination<'s>, host: Option<&[u8]>) -> Option<Behind<'s>> {
+    let mut services = destination.services();
+    let first = services.next()?;
+    if services.all(|other| Arc::ptr_eq(other.service, first.service)) {
+        return Some(first);
+    }
+    let name = host::service_label(host?)?;
+    let mut named = destination.services().filter(|b| b.service.id.name.as_bytes().eq_ignore_ascii_case(name));
+    let named_first = named.next()?;
+    named.all(|other| Arc::ptr_eq(other.service, named_first.service)).then_some(named_first)
 }
 
 /// Rule R3: the first space of the chain in which the service has an address.
-fn walk(
-    snapshot: &Snapshot,
-    query: &Query<'_>,
-    kind: DestinationKind,
-    service: &Arc<Service>,
-    port: &Port,
-    space: SpaceId,
-) -> Decision {
-    let mut chain = Chain::default();
+fn walk<'s>(snapshot: &'s Snapshot, query: &Query<'_>, called: Behind<'s>, space: SpaceId) -> Decision<'s> {
+    let space = snapshot.space(space);
     let mut decision = Decision::original(Reason::NoCopy);
-    for &step in &snapshot.space(space).chain {
-        let (outcome, target) = try_space(snapshot, query, kind, service, port, step);
-        chain.push(Step { space: Arc::clone(&snapshot.space(step).name), outcome });
+    decision.space = Some(space);
+    decision.service = Some(&called.service.id);
+    for (&step, found) in space.chain.iter().zip(&mut decision.outcomes) {
+        let (outcome, target) = try_space(snapshot, query, called, step);
+        *found = Some(outcome);
         if let Some((target, reason)) = target {
-            decision = Decision { target, reason, ..decision };
+            (decision.target, decision.reason) = (target, reason);
             break;
         }
     }
-    decision.chain = chain;
-    decision.space = Some(Arc::clone(&snapshot.space(space).name));
-    decision.service = Some(ServiceRef::new(service));
     decision
 }
 
-fn try_space(
-    snapshot: &Snapshot,
+fn try_space<'s>(
+    snapshot: &'s Snapshot,
     query: &Query<'_>,
-    kind: DestinationKind,
-    service: &Arc<Service>,
-    port: &Port,
+    Behind { service, space: own, port, kind }: Behind<'s>,
     space: SpaceId,
-) -> (Outcome, Option<(Target, Reason)>) {
-    if space == service.space {
+) -> (Outcome, Option<(Target<'s>, Reason)>) {
+    if space == own {
         // A pod that was called itself, or dialled by its own address, is its space's answer whether it is ready or not.
         if query.direction == Direction::Inbound || kind == DestinationKind::Endpoint {
             return (Outcome::Taken, Some((Target::Original, Reason::SameSpace)));
@@ -187,17 +175,17 @@ fn try_space(
     }
 }
 
-fn endpoint(service: &Arc<Service>, port: &Port, query: &Query<'_>) -> Option<Target> {
+fn endpoint<'s>(service: &'s Service, port: &Port, query: &Query<'_>) -> Option<Target<'s>> {
     let address = port.choose(query.destination, query.turn)?;
-    Some(Target::Endpoint { address, service: ServiceRef::new(service) })
+    Some(Target::Endpoint { address, service: &service.id })
 }
 
-fn keep(snapshot: &Snapshot, service: Option<&Arc<Service>>, named: &Named, reason: Reason) -> Decision {
+fn keep<'s>(snapshot: &'s Snapshot, service: Option<&'s Service>, named: &Named, reason: Reason) -> Decision<'s> {
     let mut decision = Decision::original(reason);
-    decision.service = service.map(|service| ServiceRef::new(service));
+    decision.service = service.map(|service| &service.id);
     match named {
         Named::Space(space, from) => {
-            decision.space = Some(Arc::clone(&snapshot.space(*space).name));
+            decision.space = Some(snapshot.space(*space));
             decision.space_from = *from;
         }
         Named::Unusable(_, from) => decision.space_from = *from,

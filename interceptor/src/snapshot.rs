@@ -1,73 +1,53 @@
 //! The immutable picture of spaces, services and workloads that every request is routed by.
 //!
-//! A source builds one with [`Snapshot::build`] and publishes it whole; a request in flight keeps the one it began with.
-//! Read by [`route`](crate::route) per request and by capture, admin and CLI for what to redirect and show. No I/O, no
-//! clock; nothing changes after it was built.
+//! A source makes the next one with [`Snapshot::update`] from what has changed, or with [`Snapshot::replaced`] from all
+//! that there is, and it is published whole; a request in flight keeps the one it began with. What did not change is shared
+//! between them. Read by [`route`](crate::route) per request and by capture, admin and CLI for what to redirect and show.
+//! No I/O, no clock; nothing changes after it was made, and nothing in it depends on the order or the way in which it came
+//! about.
 
-mod build;
+mod destinations;
+mod families;
 mod service;
+mod sharded;
 mod space;
+#[cfg(test)]
+mod tests;
+mod update;
+mod workload;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-pub use service::{Port, Service};
+pub use destinations::{Behind, Destination, DestinationKind};
+pub use service::{Port, Service, ServiceName, ServiceRef};
 pub use space::{Space, SpaceId};
+pub use update::{Change, Delta};
+pub use workload::Workload;
 
-use crate::config::{NetnsRef, Routing};
+use self::destinations::Destinations;
+use self::families::Families;
+use self::sharded::Sharded;
+use self::space::Spaces;
+use self::workload::Workloads;
+use crate::config::Routing;
 
 /// The picture that requests are routed by.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Snapshot {
     /// Grows by one with every picture that was put into force.
     pub version: u64,
     /// Which requests go where.
-    pub routing: Routing,
+    pub routing: Arc<Routing>,
     /// The names of `routing.route_headers`, shared with every record that mentions one.
-    route_headers: Vec<Arc<str>>,
-    spaces: Vec<Space>,
-    space_ids: HashMap<Arc<str>, SpaceId>,
-    services: Vec<Arc<Service>>,
-    /// A service by name and space: the step of a chain.
-    copies: HashMap<(u32, SpaceId), Arc<Service>>,
-    destinations: HashMap<SocketAddr, Destination>,
-    workloads: HashMap<Arc<str>, Workload>,
-}
-
-/// What stands behind an address and port that belong to a space tree.
-#[derive(Debug, Clone)]
-pub struct Destination {
-    /// Virtual (ClusterIP) or a pod's own.
-    pub kind: DestinationKind,
-    /// The services that the address belongs to, with the index of their port. More than one for a pod behind several.
-    pub services: Vec<(Arc<Service>, usize)>,
-}
-
-/// What kind of address a destination is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DestinationKind {
-    /// A service's virtual address.
-    Virtual,
-    /// An endpoint's own address.
-    Endpoint,
-}
-
-/// A captured pod of this node.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Workload {
-    /// Its name.
-    pub name: Arc<str>,
-    /// The usable space that it lives in.
-    pub space: Option<SpaceId>,
-    /// The space's name as the source gave it, also where that space is at fault.
-    pub space_name: Option<Arc<str>>,
-    /// Its network namespace.
-    pub netns: NetnsRef,
-    /// Its own cgroup, where the source names one.
-    pub cgroup: Option<std::path::PathBuf>,
-    /// Its addresses.
-    pub addresses: Vec<IpAddr>,
+    route_headers: Arc<[Arc<str>]>,
+    spaces: Arc<Spaces>,
+    families: Families,
+    destinations: Destinations,
+    /// Services of spaces that are at fault or not declared, by name: they wait for their space.
+    parked: Sharded<ServiceRef, Arc<Service>>,
+    workloads: Arc<Workloads>,
 }
 
 impl Snapshot {
@@ -76,48 +56,88 @@ impl Snapshot {
         self.route_headers.get(place)
     }
 
-    /// All spaces, also those at fault.
-    pub fn spaces(&self) -> &[Space] {
-        &self.spaces
+    /// All spaces: each tree from its root on, those at fault last.
+    pub fn spaces(&self) -> impl ExactSizeIterator<Item = &Space> {
+        self.spaces.iter().map(|(_, space)| space)
     }
 
     /// A space by its identifier in this snapshot.
     pub fn space(&self, id: SpaceId) -> &Space {
-        &self.spaces[id.index()]
+        self.spaces.get(id)
     }
 
     /// The space of that name, also one at fault.
     pub fn space_named(&self, name: &str) -> Option<SpaceId> {
-        self.space_ids.get(name).copied()
+        self.spaces.named(name)
     }
 
-    /// All services of usable spaces.
-    pub fn services(&self) -> &[Arc<Service>] {
-        &self.services
+    /// All services of usable spaces, in no order.
+    pub fn services(&self) -> impl Iterator<Item = &Arc<Service>> {
+        self.families.iter().flat_map(families::Family::copies)
+    }
+
+    /// The same by name, and copies of one name in the order of their spaces: how people look at them.
+    pub fn services_in_order(&self) -> Vec<&Arc<Service>> {
+        let ranks: HashMap<SpaceId, usize> = self.spaces.iter().map(|(id, _)| id).zip(0..).collect();
+        let mut services: Vec<&Arc<Service>> = self.services().collect();
+        services.sort_unstable_by(|a, b| (&a.id.name, ranks.get(&a.space)).cmp(&(&b.id.name, ranks.get(&b.space))));
+        services
+    }
+
+    /// How many services there are in usable spaces.
+    pub fn service_count(&self) -> usize {
+        self.families.services
+    }
+
+    /// The service of that name in a space.
+    pub fn service_named(&self, space: SpaceId, name: &str) -> Option<&Arc<Service>> {
+        self.families.get(self.families.named(name)?)?.copy(space)
     }
 
     /// The copy of a service in a space.
     pub fn copy(&self, service: &Service, space: SpaceId) -> Option<&Arc<Service>> {
-        self.copies.get(&(service.name_id, space))
+        self.families.get(service.family)?.copy(space)
+    }
+
+    /// The services of that one's name in all usable spaces, itself included.
+    pub fn copies(&self, service: &Service) -> impl Iterator<Item = &Arc<Service>> {
+        self.families.get(service.family).into_iter().flat_map(families::Family::copies)
     }
 
     /// What stands behind an address; `None` for one in no space tree (rule R11).
-    pub fn destination(&self, addr: SocketAddr) -> Option<&Destination> {
-        self.destinations.get(&addr)
+    pub fn destination(&self, addr: SocketAddr) -> Option<Destination<'_>> {
+        Destination::new(self, self.destinations.get(addr))
     }
 
-    /// Every address and port that belongs to a space tree: what the kernel captures.
-    pub fn destinations(&self) -> impl Iterator<Item = (&SocketAddr, &Destination)> {
-        self.destinations.iter()
+    /// Every address and port that belongs to a space tree.
+    pub fn destinations(&self) -> impl Iterator<Item = (SocketAddr, Destination<'_>)> {
+        self.destinations.iter().flat_map(|(ip, members)| self.by_port(ip, members))
+    }
+
+    /// Those of an IP address.
+    pub fn destinations_at(&self, ip: IpAddr) -> impl Iterator<Item = (SocketAddr, Destination<'_>)> {
+        self.by_port(ip, self.destinations.at(ip))
     }
 
     /// A captured pod by name.
     pub fn workload(&self, name: &str) -> Option<&Workload> {
-        self.workloads.get(name)
+        self.workloads.get(name).map(Arc::as_ref)
     }
 
     /// All captured pods, in no order.
     pub fn workloads(&self) -> impl Iterator<Item = &Workload> {
-        self.workloads.values()
+        self.workloads.values().map(Arc::as_ref)
+    }
+
+    fn by_port<'s>(
+        &'s self,
+        ip: IpAddr,
+        members: &'s [destinations::Member],
+    ) -> impl Iterator<Item = (SocketAddr, Destination<'s>)> {
+        let addresses = members.chunk_by(|a, b| a.number == b.number);
+        addresses.filter_map(move |of_port| {
+            let number = of_port.first()?.number;
+            Some((SocketAddr::new(ip, number), Destination::new(self, of_port)?))
+        })
     }
 }

@@ -41,7 +41,7 @@ struct Board {
     splice: SpliceStatus,
 }
 
-/// How many destinations of the snapshot are captured; see [`CapturedStatus`].
+/// How many addresses of the snapshot are captured; see [`CapturedStatus`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CapturedCounts {
     /// Whose calls are captured.
@@ -50,6 +50,8 @@ pub struct CapturedCounts {
     pub outside_roots: usize,
     /// Those that are not captured at all.
     pub only_copies: usize,
+    /// Ports that are intercepted inbound.
+    pub inbound_ports: usize,
 }
 
 impl StatusBoard {
@@ -80,17 +82,13 @@ impl StatusBoard {
         self.board().captured.services = services.as_str().to_owned();
     }
 
-    /// How many destinations are captured.
+    /// How many addresses are captured.
     pub fn set_captured(&self, counts: CapturedCounts) {
         let captured = &mut self.board().captured;
         captured.destinations = counts.destinations;
         captured.outside_roots = counts.outside_roots;
         captured.only_copies = counts.only_copies;
-    }
-
-    /// How many ports are intercepted inbound.
-    pub fn set_inbound_ports(&self, ports: usize) {
-        self.board().captured.inbound_ports = ports;
+        captured.inbound_ports = counts.inbound_ports;
     }
 
     /// What becomes of connections from before their destination was captured, and why where that is not as wanted.
@@ -188,7 +186,7 @@ impl StatusBoard {
             not_ready_because,
             snapshot_version: board.in_force.unwrap_or(0),
             spaces: snapshot.spaces().len(),
-            services: snapshot.services().len(),
+            services: snapshot.service_count(),
             workloads: board.workload_counts(),
             source: board.source.clone(),
             captured: board.captured.clone(),

@@ -4,6 +4,7 @@
 
 mod routes;
 
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub use routes::{RouteView, routes};
 
 use crate::config::NetnsRef;
-use crate::snapshot::{Service, Snapshot, Space};
+use crate::snapshot::{Service, Snapshot, Space, SpaceId};
 use crate::status::{StatusBoard, WorkloadState};
 use crate::wanted::{Calls, Wanted};
 
@@ -87,12 +88,17 @@ pub struct WorkloadView {
     pub detail: String,
 }
 
-/// All spaces, in the order of the source.
+/// All spaces: each tree from its root on, those at fault last.
 pub fn spaces(snapshot: &Snapshot) -> Vec<SpaceView> {
-    snapshot.spaces().iter().map(|space| space_view(snapshot, space)).collect()
+    let mut services: HashMap<SpaceId, usize> = HashMap::new();
+    for service in snapshot.services() {
+        *services.entry(service.space).or_default() += 1;
+    }
+    let count = |space: &Space| snapshot.space_named(&space.name).and_then(|id| services.get(&id)).copied();
+    snapshot.spaces().map(|space| space_view(snapshot, space, count(space).unwrap_or_default())).collect()
 }
 
-fn space_view(snapshot: &Snapshot, space: &Space) -> SpaceView {
+fn space_view(snapshot: &Snapshot, space: &Space, services: usize) -> SpaceView {
     let name = |id| snapshot.space(id).name.as_ref().to_owned();
     let workloads = snapshot.workloads().filter(|workload| workload.space_name.as_ref() == Some(&space.name));
     SpaceView {
@@ -101,14 +107,15 @@ fn space_view(snapshot: &Snapshot, space: &Space) -> SpaceView {
         root: space.root().map(name),
         chain: space.chain.iter().copied().map(name).collect(),
         fault: space.fault.as_ref().map(ToString::to_string),
-        services: snapshot.services().iter().filter(|service| service.space_name == space.name).count(),
+        services,
         workloads: workloads.count(),
     }
 }
 
-/// All services, in the order of the source.
+/// All services by name, copies of one name together.
 pub fn services(snapshot: &Snapshot, wanted: &Wanted<'_>) -> Vec<ServiceView> {
-    snapshot.services().iter().map(|service| service_view(service, wanted.calls(service))).collect()
+    let services = snapshot.services_in_order().into_iter();
+    services.map(|service| service_view(service, wanted.calls(service))).collect()
 }
 
 fn service_view(service: &Service, captured_calls: Calls) -> ServiceView {
@@ -116,11 +123,11 @@ fn service_view(service: &Service, captured_calls: Calls) -> ServiceView {
         name: port.name.as_ref().to_owned(),
         port: port.port,
         app_protocol: port.app_protocol.as_deref().map(str::to_owned),
-        ready: port.ready_v4.iter().chain(&port.ready_v6).copied().collect(),
+        ready: port.ready().collect(),
     });
     ServiceView {
-        name: service.name.as_ref().to_owned(),
-        space: service.space_name.as_ref().to_owned(),
+        name: service.id.name.as_ref().to_owned(),
+        space: service.id.space.as_ref().to_owned(),
         addresses: service.addresses.clone(),
         ports: ports.collect(),
         endpoints: service.endpoints,

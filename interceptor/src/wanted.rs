@@ -8,7 +8,7 @@
 mod tests;
 
 use std::cell::OnceCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +47,13 @@ pub struct Wanted<'s> {
     trees: OnceCell<Trees<'s>>,
 }
 
+/// See [`Wanted::basis`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Basis {
+    overridden: BTreeSet<SpaceId>,
+    names_spaces: bool,
+}
+
 /// What `overridden` needs to know of all services.
 #[derive(Debug, Default)]
 struct Trees<'s> {
@@ -60,6 +67,11 @@ impl<'s> Wanted<'s> {
     /// What is to be captured of that snapshot.
     pub fn new(snapshot: &'s Snapshot, services: CapturedServices) -> Self {
         Self { snapshot, services, trees: OnceCell::new() }
+    }
+
+    /// The snapshot.
+    pub fn snapshot(&self) -> &'s Snapshot {
+        self.snapshot
     }
 
     /// `None` where every service is captured.
@@ -85,18 +97,18 @@ impl<'s> Wanted<'s> {
     }
 
     /// Whose calls to a destination are captured: with several services behind it, the one that wants most counts.
-    pub fn calls_to(&self, destination: &Destination) -> Calls {
-        destination.services.iter().map(|(service, _)| self.calls(service)).max().unwrap_or(Calls::None)
+    pub fn calls_to(&self, destination: &Destination<'_>) -> Calls {
+        destination.services().map(|behind| self.calls(behind.service)).max().unwrap_or(Calls::None)
     }
 
     /// Whether a workload's calls to a destination are captured.
-    pub fn outbound(&self, workload: &Workload, destination: &Destination) -> bool {
+    pub fn outbound(&self, workload: &Workload, destination: &Destination<'_>) -> bool {
         self.calls_to(destination).include(self.in_root(workload))
     }
 
     /// Whether connections to a pod's own port are intercepted there.
-    pub fn inbound(&self, destination: &Destination) -> bool {
-        destination.kind == DestinationKind::Endpoint && destination.services.iter().any(|(s, _)| self.called(s))
+    pub fn inbound(&self, destination: &Destination<'_>) -> bool {
+        destination.services().any(|behind| behind.kind == DestinationKind::Endpoint && self.called(behind.service))
     }
 
     /// A tree's services with one copy are intercepted inbound only for the space that a Host names (rule R1).
@@ -105,6 +117,16 @@ impl<'s> Wanted<'s> {
         let Some(root) = self.snapshot.space(service.space).root() else { return false };
         let names_spaces = !self.snapshot.routing.ingress_suffixes.is_empty();
         trees.has_copies(root, service) || (names_spaces && trees.overridden.contains(&root))
+    }
+
+    /// What the answers for all services of a tree depend on. While it stays the same, only the answers for services of
+    /// whose name copies came or went, or whose tree is another one, can have changed.
+    pub fn basis(&self) -> Basis {
+        let Some(trees) = self.trees() else { return Basis::default() };
+        Basis {
+            overridden: trees.overridden.iter().copied().collect(),
+            names_spaces: !self.snapshot.routing.ingress_suffixes.is_empty(),
+        }
     }
 
     /// Whether a workload lives in a root space, which the next pod assumes by itself for what it is sent.
@@ -118,7 +140,7 @@ impl<'s> Trees<'s> {
         let mut trees = Self::default();
         for service in snapshot.services() {
             let Some(root) = snapshot.space(service.space).root() else { continue };
-            let copies = trees.copies.entry((root, &service.name)).or_default();
+            let copies = trees.copies.entry((root, &service.id.name)).or_default();
             *copies += 1;
             if *copies > 1 {
                 trees.overridden.insert(root);
@@ -128,6 +150,6 @@ impl<'s> Trees<'s> {
     }
 
     fn has_copies(&self, root: SpaceId, service: &Service) -> bool {
-        self.copies.get(&(root, &*service.name)).is_some_and(|copies| *copies > 1)
+        self.copies.get(&(root, &*service.id.name)).is_some_and(|copies| *copies > 1)
     }
 }

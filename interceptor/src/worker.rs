@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::captured::Captured;
 use crate::net::socket::{self, Listeners};
@@ -103,9 +103,11 @@ impl Drop for WorkerHandle {
 }
 
 async fn run(context: Rc<Context>, mut inbox: mpsc::Receiver<Command>, alive: Arc<AtomicU64>) {
+    let ticking = Rc::clone(&context);
     tokio::task::spawn_local(async move {
         loop {
             alive.store(sys::monotonic_ns(), Ordering::Relaxed);
+            ticking.inherited.expire(Instant::now());
             sleep(TICK).await;
         }
     });

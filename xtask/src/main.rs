@@ -5,6 +5,7 @@
 //! to the program that was asked for, so that `cargo xtask demo --json` can be piped.
 #![expect(clippy::print_stderr, reason = "telling what is being done is this program's job")]
 
+mod bench;
 mod build;
 mod demo;
 mod fuzz;
@@ -38,6 +39,7 @@ enum Task {
     Test(test::Args),
     Lint(lint::Args),
     Fuzz(fuzz::Args),
+    Bench(bench::Args),
 }
 
 fn main() -> ExitCode {
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
         Task::Test(args) => test::run(&workspace, &args),
         Task::Lint(args) => lint::run(&workspace, &args),
         Task::Fuzz(args) => fuzz::run(&workspace, &args),
+        Task::Bench(args) => bench::run(&workspace, &args),
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,

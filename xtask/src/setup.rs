@@ -17,15 +17,16 @@ use crate::process::say;
 use crate::toolchain::Rustc;
 use crate::workspace::Workspace;
 
-/// Find or install the tools that building, the demo or the tests need
+/// Find or install the tools that building, the demo, the tests or the benchmark need
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
-  cargo xtask setup              everything the tests need, which is everything
+  cargo xtask setup              everything the tests need, which is everything but Envoy
   cargo xtask setup --for build  only what it takes to compile the eBPF programs
+  cargo xtask setup --for bench  what the benchmark needs, Envoy among it
 
 Debian packages are installed with apt (as root); bpf-linker and, without rustup, a compiler with
-core's sources go below target/bpf-tools, Python packages for the tests below target/test-tools.
+core's sources go below target/bpf-tools, packages from PyPI below target/test-tools.
 Services of installed packages are not started.")]
 pub(crate) struct Args {
     /// What the machine is to be made ready for
@@ -51,5 +52,9 @@ pub(crate) fn ready(workspace: &Workspace, purpose: Purpose) -> Result<()> {
     }
     bpf_linker::ensure(workspace, &rustc, &mut apt)?;
     core_sources::ensure(workspace, &rustc, &mut apt)?;
-    if purpose == Purpose::Test { pypi::ensure(workspace) } else { Ok(()) }
+    match purpose {
+        Purpose::Build | Purpose::Demo => Ok(()),
+        Purpose::Bench => pypi::ensure(workspace, &pypi::BENCH),
+        Purpose::Test => pypi::ensure(workspace, &pypi::TEST),
+    }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
 
 use super::parts::Parts;
-use crate::config::{Config, Parsed};
-use crate::snapshot::Snapshot;
+use crate::config::{Config, Diagnostic, Parsed, Topology};
+use crate::snapshot::{Delta, Snapshot};
 use crate::source::file::{FileError, FileSource};
 
 /// How often the configuration file is looked at.
@@ -34,11 +34,13 @@ impl Control {
     pub(super) fn new(parts: Parts, source: FileSource, parsed: Parsed, admin_overridden: bool) -> Self {
         let mut clock = interval(LOOK);
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut control = Self { parts, source, config: parsed.config, admin_overridden, clock, ticks: 0 };
-        control.in_force(parsed.warnings.iter().map(ToString::to_string).collect());
+        let mut control =
+            Self { parts, source, config: without_topology(parsed.config), admin_overridden, clock, ticks: 0 };
+        let snapshot = control.parts.snapshot.load_full();
+        control.in_force(&snapshot, &Delta::whole(&snapshot), &parsed.warnings);
         control.parts.status.set_ready(true);
         let captured = control.parts.controller.captured_workloads();
-        tracing::info!(workloads = control.config.topology.workloads.len(), captured, "ready");
+        tracing::info!(workloads = snapshot.workloads().count(), captured, "ready");
         control
     }
 
@@ -75,12 +77,12 @@ impl Control {
                 "section `{section}` has changed, which takes effect only at a restart; put it back or restart the agent"
             ));
         }
-        let version = self.parts.snapshot.load().version + 1;
-        let snapshot = Snapshot::build(&config.topology, &config.routing, version);
-        self.config = config;
-        self.parts.snapshot.store(Arc::new(snapshot));
-        self.in_force(parsed.warnings.iter().map(ToString::to_string).collect());
-        tracing::info!(version, "configuration in force");
+        let (snapshot, delta) = self.parts.snapshot.load().replaced(&config.topology, &config.routing);
+        let snapshot = Arc::new(snapshot);
+        self.config = without_topology(config);
+        self.parts.snapshot.store(Arc::clone(&snapshot));
+        self.in_force(&snapshot, &delta, &parsed.warnings);
+        tracing::info!(version = snapshot.version, "configuration in force");
     }
 
     fn reject(&self, error: &str) {
@@ -89,12 +91,13 @@ impl Control {
         self.parts.metrics.snapshot_rejected();
     }
 
-    fn in_force(&mut self, warnings: Vec<String>) {
+    /// Brings the kernel to a snapshot that is published, and says that it is in force.
+    fn in_force(&mut self, snapshot: &Snapshot, delta: &Delta, warnings: &[Diagnostic]) {
+        let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
         for warning in &warnings {
             tracing::warn!("{warning}");
         }
-        let snapshot = self.parts.snapshot.load_full();
-        self.parts.controller.apply(&snapshot);
+        self.parts.controller.update(snapshot, delta);
         self.parts.metrics.snapshot_accepted(snapshot.version);
         // Last: whoever waits for this version finds it in the kernel, too.
         self.parts.status.set_source_ok(snapshot.version, warnings);
@@ -115,6 +118,11 @@ impl Control {
         // One turn of the runtime, so that the servers see that they are to end.
         sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// The snapshot holds all of it: no need to keep it twice.
+fn without_topology(config: Config) -> Config {
+    Config { topology: Topology::default(), ..config }
 }
 
 /// The first section whose change cannot be put into force while the agent runs.

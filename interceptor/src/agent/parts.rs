@@ -139,6 +139,7 @@ impl Shared {
             buffers: BufferPool::default(),
             turn: Cell::new(0),
             http: RefCell::new(HashSet::new()),
+            inherited: Default::default(),
         }
     }
 }

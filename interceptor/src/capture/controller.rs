@@ -4,22 +4,22 @@
 //! tried again; it never stops the others. Nothing is ever cleared and refilled.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use interceptor_common::{Address, Endpoint, names, policy};
+use interceptor_common::{Address, names};
 
+use super::addresses::Addresses;
 use super::attach::{Attached, attach};
-use super::close::{Closer, Switched};
-use super::inbound;
+use super::close::Closer;
 use crate::bpf::{BpfError, CaptureMaps, CgroupLinks, HookState, Kernel};
 use crate::captured::Destinations;
 use crate::cgroup;
 use crate::config::Capture;
 use crate::metrics::Metrics;
-use crate::snapshot::{Snapshot, Workload};
-use crate::status::{self, CapturedCounts, StatusBoard, WorkloadState};
+use crate::snapshot::{Delta, Snapshot, Workload};
+use crate::status::{self, StatusBoard, WorkloadState};
 use crate::wanted::{Calls, Wanted};
 use crate::worker::WorkerHandle;
 
@@ -46,9 +46,7 @@ pub struct Controller {
     cgroups: BTreeMap<PathBuf, CgroupLinks>,
     /// Why a cgroup could not be attached to, as it was last told: sweeps try again every second.
     refused: BTreeMap<PathBuf, String>,
-    /// Never with [`Calls::None`].
-    captured: HashMap<SocketAddr, Calls>,
-    inbound: HashSet<SocketAddr>,
+    addresses: Addresses,
     peers: HashSet<IpAddr>,
     workloads: HashMap<Arc<str>, Attached>,
     /// Where established connections of switched destinations are to be closed, and can be.
@@ -73,32 +71,42 @@ impl Controller {
             parts.status.set_hook(name, state, &detail);
         }
         let closer = Closer::start(&parts.settings, &parts.status, &parts.metrics);
+        let addresses = Addresses::new(Arc::clone(&parts.destinations), closer.is_some());
         Ok(Self {
             parts,
             maps,
             closer,
             cgroups: BTreeMap::new(),
             refused: BTreeMap::new(),
-            captured: HashMap::new(),
-            inbound: HashSet::new(),
+            addresses,
             peers: HashSet::new(),
             workloads: HashMap::new(),
         })
     }
 
-    /// Brings everything to what the snapshot says. What fails is shown in `status` and tried again at the next sweep.
-    pub fn apply(&mut self, snapshot: &Snapshot) {
+    /// Brings everything from the last snapshot to this one, which differs by that. What fails is shown in `status` and
+    /// tried again at the next sweep.
+    pub fn update(&mut self, snapshot: &Snapshot, delta: &Delta) {
         let wanted = Wanted::new(snapshot, self.parts.settings.services);
-        let mut switched = Switched::default();
-        self.apply_cgroups(snapshot);
-        self.apply_captured(snapshot, &wanted, &mut switched);
-        self.detach_workloads(snapshot);
-        self.apply_roots(snapshot, &wanted, &mut switched);
+        if !delta.workloads.is_empty() || self.cgroups.is_empty() {
+            self.apply_cgroups(snapshot);
+        }
+        self.addresses.update(&mut self.maps, &wanted, &delta.destinations);
+        self.detach_workloads(snapshot, &delta.workloads);
+        let left_root = self.follow_workloads(&wanted);
         // Only these can have been connected to what has just switched while the agent looked after them.
-        switched.workloads = self.workloads.values().map(|w| (Arc::clone(&w.captured), w.in_root)).collect();
-        self.attach_workloads(snapshot, &wanted);
-        self.apply_addresses(snapshot, &wanted, &mut switched);
-        if let Some(closer) = &self.closer {
+        let before: Vec<_> = self.workloads.values().map(|w| (Arc::clone(&w.captured), w.in_root)).collect();
+        self.attach_workloads(delta.workloads.iter().filter_map(|name| snapshot.workload(name)), &wanted);
+        if !delta.workloads.is_empty() {
+            self.apply_local(&wanted);
+        }
+        self.parts.status.set_captured(self.addresses.counts());
+        if let (Some(closer), Some(mut switched)) = (&self.closer, self.addresses.take_switched()) {
+            if left_root {
+                let more = self.addresses.outside_roots().map(|addr| (addr, Calls::OutsideRoots));
+                switched.destinations.extend(more);
+            }
+            switched.workloads = before;
             switched.cgroups = self.cgroups.keys().cloned().collect();
             switched.peers.clone_from(&self.peers);
             closer.close(switched);
@@ -118,13 +126,13 @@ impl Controller {
             self.detach(name);
         }
         let wanted = Wanted::new(snapshot, self.parts.settings.services);
-        let attached = self.attach_workloads(snapshot, &wanted);
-        let cgroups: Vec<PathBuf> = self.cgroups.keys().cloned().collect();
+        self.attach_workloads(snapshot.workloads(), &wanted);
         self.apply_cgroups(snapshot);
-        if !gone.is_empty() || attached || !self.cgroups.keys().eq(&cgroups) {
-            // What switches here are ports of workloads that have just come: their connections stay.
-            self.apply_addresses(snapshot, &wanted, &mut Switched::default());
-        }
+        self.apply_local(&wanted);
+        self.addresses.retry(&mut self.maps, &wanted);
+        self.parts.status.set_captured(self.addresses.counts());
+        // What switches here are ports of workloads that have just come: their connections stay.
+        drop(self.addresses.take_switched());
     }
 
     /// Lets all new outbound connections pass; what is under way goes on.
@@ -142,7 +150,7 @@ impl Controller {
         let stays = |path: &PathBuf| wanted.contains(path) && path.is_dir();
         if !self.cgroups.keys().all(stays) {
             // First the peers, so that nothing arrives at another pod as routed that was not.
-            let covered = self.peers_covered_by(|path| stays(path));
+            let covered = self.peers_covered_by(stays);
             self.forget_peers(|ip| covered.contains(ip));
             self.cgroups.retain(|path, _| stays(path));
         }
@@ -182,77 +190,17 @@ impl Controller {
         }
     }
 
-    fn apply_captured(&mut self, snapshot: &Snapshot, wanted: &Wanted<'_>, switched: &mut Switched) {
-        let all: HashMap<SocketAddr, Calls> =
-            snapshot.destinations().map(|(addr, destination)| (*addr, wanted.calls_to(destination))).collect();
-        let is_wanted = |addr: &SocketAddr| all.get(addr).is_some_and(|calls| *calls != Calls::None);
-        for gone in self.captured.keys().filter(|addr| !is_wanted(addr)).copied().collect::<Vec<_>>() {
-            // The original stays readable by index: connections that were redirected still ask for it.
-            if log(self.maps.captured.remove(&gone.into()), "releasing a destination") {
-                self.parts.destinations.retire(gone);
-                self.captured.remove(&gone);
-            }
-        }
-        let mut full = 0_usize;
-        for (&addr, &calls) in all.iter().filter(|(addr, _)| is_wanted(addr)) {
-            let before = self.captured.get(&addr).copied().unwrap_or(Calls::None);
-            if calls == before {
-                continue;
-            }
-            match self.capture(addr, calls) {
-                Ok(true) => drop(self.captured.insert(addr, calls)),
-                Ok(false) => full += 1,
-                Err(error) => drop(log(Err(error), "capturing a destination")),
-            }
-            if calls > before && self.captured.get(&addr) == Some(&calls) {
-                switched.destinations.insert(addr, calls);
-            }
-        }
-        if full > 0 {
-            tracing::warn!(destinations = full, "the capture map is full: these destinations pass uncaptured");
-        }
-        self.parts.status.set_captured(CapturedCounts {
-            destinations: self.captured.len(),
-            outside_roots: self.captured.values().filter(|calls| **calls == Calls::OutsideRoots).count(),
-            only_copies: all.values().filter(|calls| **calls == Calls::None).count(),
-        });
-    }
-
-    fn capture(&mut self, destination: SocketAddr, calls: Calls) -> Result<bool, BpfError> {
-        let Some(assigned) = self.parts.destinations.assign(destination) else { return Ok(false) };
-        let endpoint = Endpoint::from(destination);
-        let entry = policy::Captured { index: assigned.index, passes_root: calls == Calls::OutsideRoots };
-        self.maps.originals.insert(assigned.index, endpoint)?;
-        self.maps.captured.insert(endpoint, entry.to_word())?;
-        Ok(true)
-    }
-
-    /// A workload's space can become a root, or cease to be one, while it runs.
-    fn apply_roots(&mut self, snapshot: &Snapshot, wanted: &Wanted<'_>, switched: &mut Switched) {
-        for (name, attached) in &mut self.workloads {
-            let Some(workload) = snapshot.workload(name) else { continue };
-            let in_root = wanted.in_root(workload);
-            if in_root == attached.in_root {
-                continue;
-            }
-            let told = attached.set_in_root(&mut self.maps, in_root);
-            if log(told, "telling whether a workload's space is a root") && !in_root {
-                let more = self.captured.iter().filter(|(_, calls)| **calls == Calls::OutsideRoots);
-                switched.destinations.extend(more.map(|(addr, calls)| (*addr, *calls)));
-            }
-        }
-    }
-
-    fn detach_workloads(&mut self, snapshot: &Snapshot) {
+    /// Detaches those of these workloads that are gone or described otherwise.
+    fn detach_workloads(&mut self, snapshot: &Snapshot, names: &[Arc<str>]) {
         let same = |attached: &Attached| {
             snapshot.workload(&attached.captured.name).is_some_and(|workload| {
                 workload.netns == attached.workload.netns && workload.addresses == attached.workload.addresses
             })
         };
-        let gone: Vec<Arc<str>> =
-            self.workloads.iter().filter(|(_, attached)| !same(attached)).map(|(name, _)| Arc::clone(name)).collect();
-        for name in gone {
-            self.detach(&name);
+        for name in names {
+            if self.workloads.get(name).is_some_and(|attached| !same(attached)) {
+                self.detach(name);
+            }
         }
         self.parts.status.retain_workloads(|name| snapshot.workload(name).is_some());
     }
@@ -269,16 +217,14 @@ impl Controller {
         self.parts.status.set_workload(name, WorkloadState::Failed, "its network namespace is gone");
     }
 
-    /// True when there is one more than before.
-    fn attach_workloads(&mut self, snapshot: &Snapshot, wanted: &Wanted<'_>) -> bool {
-        let before = self.workloads.len();
-        for workload in snapshot.workloads() {
+    /// Attaches those of these workloads that are not.
+    fn attach_workloads<'s>(&mut self, workloads: impl Iterator<Item = &'s Workload>, wanted: &Wanted<'_>) {
+        for workload in workloads {
             if !self.workloads.contains_key(&workload.name) {
                 self.attach(workload, wanted.in_root(workload));
             }
         }
         self.parts.metrics.set_workloads(self.parts.status.workload_counts());
-        self.workloads.len() > before
     }
 
     fn attach(&mut self, workload: &Workload, in_root: bool) {
@@ -302,23 +248,31 @@ impl Controller {
         }
     }
 
+    /// Takes over what of an attached workload may change. Its space can become a root, or cease to be one, while nothing
+    /// else does: true where one has ceased to be.
+    fn follow_workloads(&mut self, wanted: &Wanted<'_>) -> bool {
+        let mut left_root = false;
+        for (name, attached) in &mut self.workloads {
+            let Some(workload) = wanted.snapshot().workload(name) else { continue };
+            if attached.workload != *workload {
+                attached.workload = workload.clone();
+            }
+            let in_root = wanted.in_root(workload);
+            if in_root != attached.in_root {
+                let told = attached.set_in_root(&mut self.maps, in_root);
+                left_root |= log(told, "telling whether a workload's space is a root") && !in_root;
+            }
+        }
+        left_root
+    }
+
     /// Inbound ports and peers: only of workloads that are attached, so that nobody counts as routed who was not.
-    fn apply_addresses(&mut self, snapshot: &Snapshot, wanted: &Wanted<'_>, switched: &mut Switched) {
-        let addresses: HashSet<IpAddr> =
+    fn apply_local(&mut self, wanted: &Wanted<'_>) {
+        let local: HashSet<IpAddr> =
             self.workloads.values().flat_map(|attached| attached.captured.addresses.iter().copied()).collect();
-        let ports = inbound::ports(snapshot, wanted, &addresses);
-        for gone in self.inbound.difference(&ports).copied().collect::<Vec<_>>() {
-            if log(self.maps.inbound.remove(&gone.into()), "releasing an inbound port") {
-                self.inbound.remove(&gone);
-            }
+        if local != *self.addresses.local() {
+            self.addresses.set_local(&mut self.maps, wanted, local);
         }
-        for new in ports.difference(&self.inbound).copied().collect::<Vec<_>>() {
-            if log(self.maps.inbound.insert(Endpoint::from(new), 1), "intercepting an inbound port") {
-                self.inbound.insert(new);
-                switched.inbound.insert(new);
-            }
-        }
-        self.parts.status.set_inbound_ports(self.inbound.len());
         let covered = self.peers_covered_by(|_| true);
         self.forget_peers(|ip| covered.contains(ip));
         for ip in covered {

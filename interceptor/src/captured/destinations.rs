@@ -2,29 +2,41 @@
 //!
 //! An index stays with its destination for as long as possible, also after it left every space tree: connections that
 //! were redirected before still ask for it. It is given to another destination only when the index space runs out.
+//! [`Destinations::get`] is on every connection's way and takes no lock; everything else is the control thread's.
 
-use std::collections::{HashMap, VecDeque};
+mod slots;
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::BuildHasher as _;
 use std::net::SocketAddr;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use interceptor_common::NetPort;
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
 use interceptor_common::names::CAPTURE_CAPACITY;
 use interceptor_common::policy::{FIRST_INDEX, loopback};
+use interceptor_common::{Endpoint, NetPort};
+
+use self::slots::Slots;
 
 /// Original destinations by index, shared between the control thread (writes) and the workers (read at accept).
 #[derive(Debug)]
 pub struct Destinations {
-    table: RwLock<Table>,
-    capacity: usize,
+    slots: Slots,
+    table: Mutex<Table>,
+    hasher: RandomState,
     outbound_port: u16,
 }
 
 #[derive(Debug, Default)]
 struct Table {
-    by_index: HashMap<u32, SocketAddr>,
-    by_address: HashMap<SocketAddr, u32>,
-    /// Indexes whose destination is no longer captured, the longest first.
-    retired: VecDeque<u32>,
+    /// Indexes by the destination in their slot, which is held nowhere else.
+    by_address: HashTable<u32>,
+    /// Indexes whose destination is captured no longer, by when that was.
+    retired: BTreeMap<u64, u32>,
+    /// And when that was.
+    retired_at: HashMap<u32, u64>,
+    retirements: u64,
     used: u32,
 }
 
@@ -40,49 +52,99 @@ pub struct Assigned {
 impl Destinations {
     /// An empty table for listeners on that port.
     pub fn new(outbound_port: u16) -> Self {
-        Self { table: RwLock::default(), capacity: CAPTURE_CAPACITY as usize, outbound_port }
+        Self::with_capacity(outbound_port, CAPTURE_CAPACITY)
+    }
+
+    fn with_capacity(outbound_port: u16, capacity: u32) -> Self {
+        Self { slots: Slots::new(capacity), table: Mutex::default(), hasher: RandomState::default(), outbound_port }
     }
 
     /// The destination behind an index.
     pub fn get(&self, index: u32) -> Option<SocketAddr> {
-        self.table.read().unwrap_or_else(PoisonError::into_inner).by_index.get(&index).copied()
+        self.slots.get(index.checked_sub(FIRST_INDEX)?).map(SocketAddr::from)
     }
 
     /// The loopback address and port that stand for a destination.
-    pub fn loopback(&self, destination: SocketAddr) -> Option<interceptor_common::Endpoint> {
-        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
-        let index = *table.by_address.get(&destination)?;
-        Some(interceptor_common::Endpoint::new(loopback(index), NetPort::from_host(self.outbound_port)))
+    pub fn loopback(&self, destination: SocketAddr) -> Option<Endpoint> {
+        let index = self.find(&self.table(), destination)?;
+        Some(Endpoint::new(loopback(index), NetPort::from_host(self.outbound_port)))
+    }
+
+    /// Whether a destination has an index and is not retired.
+    pub fn holds(&self, destination: SocketAddr) -> bool {
+        let table = self.table();
+        self.find(&table, destination).is_some_and(|index| !table.retired_at.contains_key(&index))
+    }
+
+    /// How many destinations have an index and are not retired.
+    pub fn held(&self) -> usize {
+        let table = self.table();
+        (table.used as usize).saturating_sub(table.retired.len())
+    }
+
+    /// Whether a destination without an index can get one.
+    pub fn has_room(&self) -> bool {
+        let table = self.table();
+        table.used < self.slots.capacity() || !table.retired.is_empty()
     }
 
     /// The index of a destination, a new one if it has none; `None` when the table is full of captured destinations.
     pub fn assign(&self, destination: SocketAddr) -> Option<Assigned> {
-        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(&index) = table.by_address.get(&destination) {
-            table.retired.retain(|retired| *retired != index);
+        let mut table = self.table();
+        if let Some(index) = self.find(&table, destination) {
+            table.revive(index);
             return Some(Assigned { index, replaced: None });
         }
-        let (index, replaced) = if table.by_index.len() < self.capacity {
+        let (index, replaced) = if table.used < self.slots.capacity() {
             table.used += 1;
             (FIRST_INDEX + table.used - 1, None)
         } else {
-            let index = table.retired.pop_front()?;
-            let replaced = table.by_index.get(&index).copied();
-            if let Some(old) = replaced {
-                table.by_address.remove(&old);
+            let (_, index) = table.retired.pop_first()?;
+            table.retired_at.remove(&index);
+            let replaced = self.get(index);
+            if let Some(old) = replaced
+                && let Ok(held) = table.by_address.find_entry(self.hash(old), |held| *held == index)
+            {
+                held.remove();
             }
             (index, replaced)
         };
-        table.by_index.insert(index, destination);
-        table.by_address.insert(destination, index);
+        self.slots.set(index - FIRST_INDEX, destination.into());
+        let rehash = |held: &u32| self.get(*held).map(|held| self.hash(held)).unwrap_or_default();
+        table.by_address.insert_unique(self.hash(destination), index, rehash);
         Some(Assigned { index, replaced })
     }
 
     /// Marks a destination as no longer captured.
     pub fn retire(&self, destination: SocketAddr) {
-        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(&index) = table.by_address.get(&destination) {
-            table.retired.push_back(index);
+        let mut table = self.table();
+        if let Some(index) = self.find(&table, destination) {
+            table.revive(index);
+            table.retirements += 1;
+            let now = table.retirements;
+            table.retired.insert(now, index);
+            table.retired_at.insert(index, now);
+        }
+    }
+
+    fn find(&self, table: &Table, destination: SocketAddr) -> Option<u32> {
+        let same = |index: &u32| self.get(*index) == Some(destination);
+        table.by_address.find(self.hash(destination), same).copied()
+    }
+
+    fn hash(&self, destination: SocketAddr) -> u64 {
+        self.hasher.hash_one(Endpoint::from(destination))
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn revive(&mut self, index: u32) {
+        if let Some(at) = self.retired_at.remove(&index) {
+            self.retired.remove(&at);
         }
     }
 }
@@ -103,19 +165,36 @@ mod tests {
         assert_eq!(table.assign(addr(2)).unwrap().index, FIRST_INDEX + 1);
         table.retire(addr(1));
         assert_eq!(table.get(first.index), Some(addr(1)), "connections under way still ask");
+        assert_eq!((table.holds(addr(1)), table.holds(addr(2)), table.holds(addr(3))), (false, true, false));
         assert_eq!(table.assign(addr(1)).unwrap(), first);
+        assert!(table.holds(addr(1)));
         assert_eq!(SocketAddr::from(table.loopback(addr(2)).unwrap()), "127.0.1.1:15001".parse().unwrap());
     }
 
     #[test]
     fn a_full_table_reuses_the_index_that_was_retired_first() {
-        let table = Destinations { capacity: 2, ..Destinations::new(15001) };
-        let first = table.assign(addr(1)).unwrap().index;
-        table.assign(addr(2)).unwrap();
-        assert_eq!(table.assign(addr(3)), None);
-        table.retire(addr(1));
-        assert_eq!(table.assign(addr(3)), Some(Assigned { index: first, replaced: Some(addr(1)) }));
-        assert_eq!(table.loopback(addr(1)), None);
+        let table = Destinations::with_capacity(15001, 3);
+        let indexes = [1, 2, 3].map(|last| table.assign(addr(last)).unwrap().index);
+        assert_eq!((table.assign(addr(4)), table.has_room()), (None, false));
+        for last in [3, 1, 3] {
+            table.retire(addr(last));
+        }
+        assert!(table.has_room());
+        assert_eq!(table.assign(addr(4)), Some(Assigned { index: indexes[0], replaced: Some(addr(1)) }));
+        assert_eq!((table.loopback(addr(1)), table.get(indexes[0])), (None, Some(addr(4))));
+        assert_eq!(table.assign(addr(3)).unwrap().index, indexes[2], "it had not been given away yet");
         assert_eq!(table.assign(addr(1)), None, "nothing is retired any more");
+    }
+
+    #[test]
+    fn what_comes_and_goes_for_ever_leaves_nothing_behind() {
+        let table = Destinations::new(15001);
+        for _ in 0..1000 {
+            table.assign(addr(1)).unwrap();
+            table.retire(addr(1));
+            table.retire(addr(1));
+        }
+        let table = table.table();
+        assert_eq!((table.by_address.len(), table.retired.len(), table.retired_at.len(), table.used), (1, 1, 1, 1));
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::url::Url;
 use super::words::{self, NotRouted};
 use crate::route::{self, Direction};
-use crate::snapshot::{Destination, DestinationKind, Port, Service, Snapshot, SpaceId, Workload};
+use crate::snapshot::{Behind, Destination, Port, Service, Snapshot, SpaceId, Workload};
 
 /// Where a host name leads.
 #[derive(Debug)]
@@ -30,8 +30,8 @@ pub(super) fn direction(snapshot: &Snapshot, workload: &Workload, host: &str) ->
     let suffixes = &snapshot.routing.ingress_suffixes;
     let Some(labels) = route::parse_ingress_host(host.as_bytes(), suffixes) else { return Direction::Outbound };
     let behind = own_destinations(snapshot, workload)
-        .flat_map(|(_, destination)| &destination.services)
-        .any(|(service, _)| service.name.as_bytes().eq_ignore_ascii_case(labels.service));
+        .flat_map(|(_, destination)| destination.services())
+        .any(|behind| behind.service.id.name.as_bytes().eq_ignore_ascii_case(labels.service));
     if behind { Direction::Inbound } else { Direction::Outbound }
 }
 
@@ -53,15 +53,13 @@ pub(super) fn inbound(snapshot: &Snapshot, workload: &Workload, url: &Url) -> Re
         Some(labels) => labels.service,
         None => url.host.split('.').next().unwrap_or_default().as_bytes(),
     };
-    let is_named = |service: &Service| service.name.as_bytes().eq_ignore_ascii_case(name);
+    let is_named = |behind: Behind<'_>| behind.service.id.name.as_bytes().eq_ignore_ascii_case(name);
     // IPv4 first, then by number: the same answer every time.
-    let mut own: Vec<(SocketAddr, &Destination)> = own_destinations(snapshot, workload).collect();
+    let mut own: Vec<(SocketAddr, Destination<'_>)> = own_destinations(snapshot, workload).collect();
     own.sort_by_key(|(address, _)| *address);
-    let rank = |(address, destination): &(SocketAddr, &Destination)| {
-        let mut services = destination.services.iter();
-        let named = services.clone().any(|(service, _)| is_named(service));
-        let port = address.port() == url.port
-            || services.any(|(service, index)| service.ports.get(*index).is_some_and(|p| p.port == url.port));
+    let rank = |(address, destination): &(SocketAddr, Destination<'_>)| {
+        let named = destination.services().any(is_named);
+        let port = address.port() == url.port || destination.services().any(|behind| behind.port.port == url.port);
         (!named, !port)
     };
     let best = own
@@ -74,13 +72,9 @@ pub(super) fn inbound(snapshot: &Snapshot, workload: &Workload, url: &Url) -> Re
 fn own_destinations<'s>(
     snapshot: &'s Snapshot,
     workload: &'s Workload,
-) -> impl Iterator<Item = (SocketAddr, &'s Destination)> {
-    snapshot
-        .destinations()
-        .filter(|(address, found)| {
-            found.kind == DestinationKind::Endpoint && workload.addresses.contains(&address.ip())
-        })
-        .map(|(address, found)| (*address, found))
+) -> impl Iterator<Item = (SocketAddr, Destination<'s>)> {
+    let all = workload.addresses.iter().flat_map(|ip| snapshot.destinations_at(*ip));
+    all.filter(|(_, destination)| destination.is_endpoint())
 }
 
 /// The service that a host name means to a workload, and how it was found where that is not plain.
@@ -94,10 +88,7 @@ fn find_service<'s>(
         let space = route::find_space(snapshot, labels.space.unwrap_or(labels.root))?;
         let name = std::str::from_utf8(labels.service).ok()?;
         let service = by_short_name(snapshot, space, name)?;
-        return Some((
-            service,
-            Some(format!("the ingress host {host} leads to {}.{}", service.name, service.space_name)),
-        ));
+        return Some((service, Some(format!("the ingress host {host} leads to {}", service.id))));
     }
     if let Some(service) = workload.space.and_then(|space| by_short_name(snapshot, space, host)) {
         let own = workload.space.is_some_and(|space| service.space == space);
@@ -123,14 +114,18 @@ pub(crate) fn by_short_name<'s>(snapshot: &'s Snapshot, space: SpaceId, name: &s
 }
 
 fn in_space<'s>(snapshot: &'s Snapshot, space: SpaceId, name: &str) -> Option<&'s Arc<Service>> {
-    snapshot.services().iter().find(|service| service.space == space && service.name.eq_ignore_ascii_case(name))
+    // The slow way is for a name written in another case than the service's.
+    snapshot.service_named(space, name).or_else(|| {
+        let same = |service: &&Arc<Service>| service.space == space && service.id.name.eq_ignore_ascii_case(name);
+        snapshot.services().filter(same).min_by(|a, b| a.id.name.cmp(&b.id.name))
+    })
 }
 
 /// The address that a client of a service's port connects to.
 pub(crate) fn address_of(service: &Service, port: &Port) -> Option<SocketAddr> {
     match service.addresses.first() {
         Some(ip) => Some(SocketAddr::new(*ip, port.port)),
-        None => port.ready_v4.first().or_else(|| port.ready_v6.first()).copied(),
+        None => port.ready().next(),
     }
 }
 
@@ -139,6 +134,5 @@ fn service_address(service: &Service, number: u16) -> Option<SocketAddr> {
         return address_of(service, service.ports.iter().find(|port| port.port == number)?);
     }
     // A headless service's name is the pods' addresses: the port is the pods' own.
-    let endpoints = service.ports.iter().flat_map(|port| port.ready_v4.iter().chain(&port.ready_v6));
-    endpoints.copied().find(|address| address.port() == number)
+    service.ports.iter().flat_map(Port::ready).find(|address| address.port() == number)
 }

@@ -64,7 +64,7 @@ pub(super) fn unknown_host(workload: &Workload, host: &str) -> String {
 }
 
 pub(super) fn no_such_port(service: &Service, port: u16) -> String {
-    let name = format!("{}.{}", service.name, service.space_name);
+    let name = &service.id;
     if service.addresses.is_empty() {
         return format!(
             "{name} is headless and none of its ready endpoints listens on port {port}; see `interceptor services -o wide`."
@@ -113,9 +113,9 @@ pub(super) fn not_http(direction: Direction) -> String {
 }
 
 /// The sentence for a decision of routing.
-pub(super) fn decided(snapshot: &Snapshot, decision: &Decision, host: &str, header: Option<&str>) -> String {
-    let space = decision.space.as_deref().unwrap_or_default();
-    let service = decision.service.as_ref().map_or_else(|| "the destination".to_owned(), ToString::to_string);
+pub(super) fn decided(snapshot: &Snapshot, decision: &Decision<'_>, host: &str, header: Option<&str>) -> String {
+    let space = decision.space_name().map(|name| &**name).unwrap_or_default();
+    let service = decision.service.map_or_else(|| "the destination".to_owned(), ToString::to_string);
     let named = match (decision.space_from, header) {
         (SpaceFrom::Header, Some(value)) => format!("the route header's {value:?}"),
         (SpaceFrom::Host, _) => format!("the space that the host {host} names"),

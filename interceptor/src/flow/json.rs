@@ -199,7 +199,7 @@ fn time<S: Serializer>(time: &std::time::SystemTime, serializer: S) -> Result<S:
 fn chain<S: Serializer>(chain: &Chain, serializer: S) -> Result<S::Ok, S::Error> {
     let mut list = serializer.serialize_seq(None)?;
     for step in chain.iter() {
-        list.serialize_element(step)?;
+        list.serialize_element(&step)?;
     }
     list.end()
 }

@@ -7,7 +7,7 @@ use super::{
     ConnectionRecord, KernelFacts, Protocol, ProtocolFrom, Record, RequestRecord, RouteHeader, TargetKind,
     TargetRecord, Verdict,
 };
-use crate::route::{Chain, Direction, Outcome, Reason, ServiceRef, SpaceFrom, Step};
+use crate::route::{Direction, Outcome, Reason, ServiceRef, SpaceFrom, Step};
 
 /// 2026-03-14T15:09:26.535897Z.
 pub(crate) fn time() -> SystemTime {
@@ -15,7 +15,7 @@ pub(crate) fn time() -> SystemTime {
 }
 
 pub(crate) fn service(name: &str, space: &str) -> ServiceRef {
-    ServiceRef { name: Arc::from(name), space: Arc::from(space) }
+    ServiceRef::new(Arc::from(name), Arc::from(space))
 }
 
 /// An opaque connection to Redis that went where the caller sent it.
@@ -49,9 +49,8 @@ pub(crate) fn connection_record(id: u64) -> ConnectionRecord {
 
 /// The request of step 4 of the worked example: serviceA.azureuser calls serviceB.
 pub(crate) fn request_record(id: u64) -> RequestRecord {
-    let mut chain = Chain::default();
-    chain.push(Step { space: Arc::from("azureuser"), outcome: Outcome::NoService });
-    chain.push(Step { space: Arc::from("default"), outcome: Outcome::Taken });
+    let steps = [("azureuser", Outcome::NoService), ("default", Outcome::Taken)];
+    let step = |(space, outcome)| Step { space: Arc::from(space), outcome };
     RequestRecord {
         id,
         connection: 7,
@@ -69,7 +68,7 @@ pub(crate) fn request_record(id: u64) -> RequestRecord {
         injected: false,
         space: Some(Arc::from("azureuser")),
         space_from: SpaceFrom::Header,
-        chain,
+        chain: steps.map(step).into_iter().collect(),
         route_reason: Some(Reason::SameSpace),
         target: Some(TargetRecord {
             kind: TargetKind::Original,

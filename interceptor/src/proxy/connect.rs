@@ -28,6 +28,8 @@ pub struct Upstream {
     pub took: Duration,
     /// Our own address; the far end that the application sees unless it asks.
     pub source: SocketAddr,
+    /// Clients that it served and that have left.
+    pub clients: u32,
     _client: Option<ClientEntry>,
 }
 
@@ -88,7 +90,7 @@ async fn dial(
     };
     let source = local(&stream).map_err(ours)?;
     let took = begin.elapsed();
-    Ok(Upstream { side: Side::new(stream, &context.buffers), address, took, source, _client: entry })
+    Ok(Upstream { side: Side::new(stream, &context.buffers), address, took, source, clients: 0, _client: entry })
 }
 
 fn local(stream: &TcpStream) -> io::Result<SocketAddr> {

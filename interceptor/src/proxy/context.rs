@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicUsize;
 
 use arc_swap::ArcSwap;
 
+use super::http1::Inherited;
 use crate::captured::Destinations;
 use crate::config::Proxy;
 use crate::flow::{Hub, Record};
@@ -38,6 +39,8 @@ pub struct Context {
     pub turn: Cell<usize>,
     /// Destinations that spoke HTTP/1 before.
     pub http: RefCell<HashSet<SocketAddr>>,
+    /// Upstream connections that wait for their next client.
+    pub inherited: Inherited,
 }
 
 /// Destinations that are remembered as HTTP/1; beyond that the memory starts anew.

@@ -8,6 +8,7 @@ pub mod chunked;
 pub mod exchange;
 pub mod framing;
 pub mod head;
+mod inherited;
 pub mod message;
 #[cfg(test)]
 mod refusals;
@@ -16,6 +17,8 @@ mod upstreams;
 
 #[cfg(test)]
 mod tests;
+
+pub use inherited::Inherited;
 
 use std::future::{Future as _, poll_fn};
 use std::io;
@@ -32,6 +35,7 @@ use self::upstreams::{Key, Upstreams};
 use super::connect::Upstream;
 use super::respond::Answer;
 use super::{Connection, opaque};
+use crate::config::Splice;
 use crate::flow::TargetRecord;
 use crate::net::side::Side;
 
@@ -57,7 +61,10 @@ pub async fn serve(connection: &mut Connection, mut client: Side, dialled: Optio
     loop {
         let head = match next_request(connection, &mut client, &mut upstreams).await {
             Next::Request(head) => head,
-            Next::Ended => return connection.record.ended("end_of_stream"),
+            Next::Ended => {
+                upstreams.leave(connection);
+                return connection.record.ended("end_of_stream");
+            }
             Next::ServerClosed => return connection.record.ended("server_closed"),
             Next::Broken(error) => return connection.record.failed_client(&error),
             Next::Refused(answer) => return refuse(connection, client, None, answer).await,
@@ -99,9 +106,16 @@ async fn handle(
         message.add_line(head.insert_at, line);
     }
     let key = request.key();
+    if head.binds_credentials {
+        upstreams.keep_to_ourselves();
+    }
+    let repeatable = head.idempotent && message.is_buffered();
     let mut may_reuse = true;
     loop {
-        let taken = if may_reuse { upstreams.take(key) } else { None };
+        let taken = match may_reuse {
+            true => upstreams.take(key).or_else(|| repeatable.then(|| upstreams.inherit(connection, key)).flatten()),
+            false => None,
+        };
         let reused = taken.is_some();
         let mut upstream = match taken {
             Some(upstream) => upstream,
@@ -110,13 +124,14 @@ async fn handle(
                 Err(error) => return Outcome::Refuse(Box::new(request), Answer::connect(&error)),
             },
         };
+        let settings = &connection.context.settings;
         let facts = RequestFacts {
             kind: head.kind,
             idempotent: head.idempotent,
             keep_alive: head.keep_alive,
             reused: reused && upstreams.has_served(&upstream),
+            may_splice: settings.splice != Splice::Copy,
         };
-        let settings = &connection.context.settings;
         let mut exchange = Exchange::new(message, facts, settings.max_head_bytes);
         let mut patience = settings.first_byte_timeout.map(|limit| Box::pin(sleep(limit)));
         let end = poll_fn(|cx| {

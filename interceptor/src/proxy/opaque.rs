@@ -117,7 +117,7 @@ impl Direction {
                 let count = ready!(pipe.poll_drain(cx, &to.stream)).map_err(Broken::Writing)?;
                 self.moved += u64::try_from(count).unwrap_or(u64::MAX);
             }
-            if ready!(pipe.poll_fill(cx, &from.stream)).map_err(Broken::Reading)? == 0 {
+            if ready!(pipe.poll_fill(cx, &from.stream, usize::MAX)).map_err(Broken::Reading)? == 0 {
                 from.ended = true;
                 self.end(to);
                 return Poll::Ready(Ok(()));

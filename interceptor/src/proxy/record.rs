@@ -45,10 +45,8 @@ impl RecordGuard {
         context.open.fetch_add(1, Ordering::Relaxed);
         workload.open.fetch_add(1, Ordering::Relaxed);
         let snapshot = context.snapshot.load();
-        let service = snapshot.destination(original).and_then(|destination| {
-            let (service, _) = destination.services.first()?;
-            Some(ServiceRef { name: Arc::clone(&service.name), space: Arc::clone(&service.space_name) })
-        });
+        let behind = snapshot.destination(original).and_then(|destination| destination.first());
+        let service = behind.map(|behind| behind.service.id.clone());
         Self {
             context: Rc::clone(context),
             workload: Arc::clone(workload),

@@ -35,11 +35,17 @@ impl Pipe {
         self.filled
     }
 
-    /// Takes in what the socket has. 0: the peer ended its direction.
-    pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>, from: &TcpStream) -> Poll<io::Result<usize>> {
+    /// Takes in what the socket has, at most `limit` bytes. 0: the peer ended its direction.
+    pub(super) fn poll_fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &TcpStream,
+        limit: usize,
+    ) -> Poll<io::Result<usize>> {
+        let limit = limit.min(SIZE);
         loop {
             ready!(from.poll_read_ready(cx))?;
-            let moved = from.try_io(Interest::READABLE, || Ok(splice(from, None, &self.write, None, SIZE, flags())?));
+            let moved = from.try_io(Interest::READABLE, || Ok(splice(from, None, &self.write, None, limit, flags())?));
             match moved {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -7,6 +7,7 @@ mod broken;
 mod deadlines;
 mod detection;
 mod inbound;
+mod inherited;
 mod opaque;
 mod peer;
 mod refusals;

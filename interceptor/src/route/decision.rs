@@ -7,28 +7,29 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::snapshot::Service;
+use crate::config::tree::MAX_DERIVED_LEVELS;
+use crate::snapshot::{ServiceRef, Space};
 
-/// Where a request goes and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Decision {
+/// Where a request goes and why. It borrows from the snapshot: what outlives a request is copied by who keeps it.
+#[derive(Debug, Clone, Copy)]
+pub struct Decision<'s> {
     /// Where it goes.
-    pub target: Target,
+    pub target: Target<'s>,
     /// The space that it belongs to.
-    pub space: Option<Arc<str>>,
+    pub space: Option<&'s Space>,
     /// Where that space was read.
     pub space_from: SpaceFrom,
     /// Whether the route header is to be added with that space (rules R1, R2, R4).
     pub inject: bool,
-    /// The spaces that were tried, in order.
-    pub chain: Chain,
+    /// What was found in the spaces of that space's chain, as far as they were tried.
+    pub(super) outcomes: [Option<Outcome>; MAX_STEPS],
     /// The service that the original destination stands for.
-    pub service: Option<ServiceRef>,
+    pub service: Option<&'s ServiceRef>,
     /// Why.
     pub reason: Reason,
 }
 
-impl Decision {
+impl<'s> Decision<'s> {
     /// The original destination, with nothing known of the space.
     pub(super) fn original(reason: Reason) -> Self {
         Self {
@@ -36,16 +37,27 @@ impl Decision {
             space: None,
             space_from: SpaceFrom::None,
             inject: false,
-            chain: Chain::default(),
+            outcomes: [None; MAX_STEPS],
             service: None,
             reason,
         }
     }
+
+    /// The name of the space that it belongs to.
+    pub fn space_name(&self) -> Option<&'s Arc<str>> {
+        self.space.map(|space| &space.name)
+    }
+
+    /// The spaces that were tried, in order.
+    pub fn chain(&self) -> Chain {
+        let spaces = self.space.map(|space| Arc::clone(&space.chain_names)).unwrap_or_default();
+        Chain { spaces, outcomes: self.outcomes }
+    }
 }
 
 /// Where a request goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Target {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target<'s> {
     /// Where the caller sent it: the original destination, or (inbound) the application of this pod.
     Original,
     /// A ready endpoint that the agent chose.
@@ -53,29 +65,8 @@ pub enum Target {
         /// Its address.
         address: SocketAddr,
         /// The service that it belongs to.
-        service: ServiceRef,
+        service: &'s ServiceRef,
     },
-}
-
-/// A service by name and space.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct ServiceRef {
-    /// Its name.
-    pub name: Arc<str>,
-    /// The space that it lives in.
-    pub space: Arc<str>,
-}
-
-impl ServiceRef {
-    pub(super) fn new(service: &Service) -> Self {
-        Self { name: Arc::clone(&service.name), space: Arc::clone(&service.space_name) }
-    }
-}
-
-impl std::fmt::Display for ServiceRef {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}.{}", self.name, self.space)
-    }
 }
 
 /// Where the space of a request was read.
@@ -93,27 +84,42 @@ pub enum SpaceFrom {
 }
 
 /// The longest chain: a root and three derived levels.
-const MAX_STEPS: usize = 4;
+const MAX_STEPS: usize = MAX_DERIVED_LEVELS + 1;
 
-/// The spaces that were tried, in order. Held in place: a request allocates nothing for it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// The spaces that were tried, in order. It shares their names with the snapshot: a record allocates nothing for it.
+#[derive(Debug, Clone, Default)]
 pub struct Chain {
-    steps: [Option<Step>; MAX_STEPS],
+    spaces: Arc<[Arc<str>]>,
+    outcomes: [Option<Outcome>; MAX_STEPS],
 }
 
 impl Chain {
-    /// Adds a step; one beyond the longest chain that a snapshot holds is left out.
-    pub(crate) fn push(&mut self, step: Step) {
-        if let Some(free) = self.steps.iter_mut().find(|slot| slot.is_none()) {
-            *free = Some(step);
-        }
-    }
-
     /// The steps in order.
-    pub fn iter(&self) -> impl Iterator<Item = &Step> {
-        self.steps.iter().flatten()
+    pub fn iter(&self) -> impl Iterator<Item = Step> {
+        let tried = self.spaces.iter().zip(self.outcomes.iter().flatten());
+        tried.map(|(space, outcome)| Step { space: Arc::clone(space), outcome: *outcome })
     }
 }
+
+impl FromIterator<Step> for Chain {
+    /// Steps beyond the longest chain that a snapshot holds are left out.
+    fn from_iter<I: IntoIterator<Item = Step>>(steps: I) -> Self {
+        let mut outcomes = [None; MAX_STEPS];
+        let filled = steps.into_iter().zip(&mut outcomes).map(|(step, slot)| {
+            *slot = Some(step.outcome);
+            step.space
+        });
+        Self { spaces: filled.collect(), outcomes }
+    }
+}
+
+impl PartialEq for Chain {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Chain {}
 
 /// One space of a chain and what was found there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -38,7 +38,7 @@ pub(crate) fn find_space(snapshot: &Snapshot, label: &[u8]) -> Option<SpaceId> {
     let name = std::str::from_utf8(label).ok()?;
     // Namespaces are lower case; the slow way is for static configurations with other names.
     snapshot.space_named(name).or_else(|| {
-        let same = snapshot.spaces().iter().find(|space| space.name.eq_ignore_ascii_case(name))?;
+        let same = snapshot.spaces().find(|space| space.name.eq_ignore_ascii_case(name))?;
         snapshot.space_named(&same.name)
     })
 }

@@ -57,12 +57,12 @@ fn query<'a>(workload: &'a str, to: &str, header: Option<&'a str>) -> Query<'a> 
     }
 }
 
-fn chain(decision: &Decision) -> String {
-    let steps: Vec<String> = decision.chain.iter().map(|step| format!("{}:{}", step.space, step.outcome)).collect();
+fn chain(decision: &Decision<'_>) -> String {
+    let steps: Vec<String> = decision.chain().iter().map(|step| format!("{}:{}", step.space, step.outcome)).collect();
     steps.join(" ")
 }
 
-fn endpoint(decision: &Decision) -> Option<String> {
+fn endpoint(decision: &Decision<'_>) -> Option<String> {
     match &decision.target {
         Target::Original => None,
         Target::Endpoint { address, service } => Some(format!("{address} {service}")),
@@ -84,7 +84,7 @@ fn r3_the_first_space_of_the_chain_with_an_address_takes_the_request() {
     ] {
         let decision = decide(&world, &query("nowhere", to, Some(header)));
         assert_eq!((endpoint(&decision).as_deref(), chain(&decision).as_str()), (target, steps), "{header} to {to}");
-        assert_eq!((decision.space.as_deref(), decision.space_from), (Some(header), SpaceFrom::Header));
+        assert_eq!((decision.space_name().map(|name| &**name), decision.space_from), (Some(header), SpaceFrom::Header));
         assert!(!decision.inject, "R2: a header that is there is never added again");
     }
 }
@@ -131,14 +131,18 @@ fn r4_without_a_header_the_callers_space_counts_if_it_is_in_the_tree() {
         ("nowhere", None, None, Reason::NoSpaceNamed),
     ] {
         let decision = decide(&world, &query(workload, B_DEFAULT, None));
-        assert_eq!((endpoint(&decision).as_deref(), decision.space.as_deref()), (target, space), "{workload}");
+        assert_eq!(
+            (endpoint(&decision).as_deref(), decision.space_name().map(|name| &**name)),
+            (target, space),
+            "{workload}"
+        );
         assert_eq!((decision.reason, decision.inject), (reason, space.is_some()), "{workload}");
     }
     let off = world_with(|_, routing| routing.default_space = DefaultSpace::None);
     let decision = decide(&off, &query("in-user", B_DEFAULT, None));
     assert_eq!((endpoint(&decision), decision.inject, decision.reason), (None, false, Reason::NoSpaceNamed));
     let inbound = Query { direction: Direction::Inbound, ..query("in-user", "10.244.0.4:8081", None) };
-    assert_eq!(decide(&world, &inbound).space, None, "inbound, the called pod's space says nothing of the caller");
+    assert!(decide(&world, &inbound).space.is_none(), "inbound, the called pod's space says nothing of the caller");
 }
 
 #[test]
@@ -180,7 +184,11 @@ fn r1_and_r2_a_host_names_the_space_unless_a_header_does() {
         ("serviceB.default", None, None, SpaceFrom::None, false),
     ] {
         let decision = decide(&world, &with_host(host, header));
-        assert_eq!((decision.space.as_deref(), decision.space_from), (space, from), "{host} {header:?}");
+        assert_eq!(
+            (decision.space_name().map(|name| &**name), decision.space_from),
+            (space, from),
+            "{host} {header:?}"
+        );
         assert_eq!(decision.inject, inject, "{host} {header:?}");
     }
 }

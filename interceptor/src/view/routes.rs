@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::explain::{NotRouted, TargetView, address_of, by_short_name};
-use crate::route::{Chain, Direction, Query, Step, Target, decide};
+use crate::route::{Direction, Query, Step, Target, decide};
 use crate::snapshot::{Port, Service, Snapshot, Workload};
 use crate::wanted::Wanted;
 
@@ -40,11 +40,11 @@ pub fn routes(snapshot: &Snapshot, wanted: &Wanted<'_>, workload: &str) -> Optio
     let workload = snapshot.workload(workload)?;
     let mut seen = HashSet::new();
     let mut views = Vec::new();
-    for service in snapshot.services() {
-        let own = workload.space.and_then(|space| by_short_name(snapshot, space, &service.name));
+    for service in snapshot.services_in_order() {
+        let own = workload.space.and_then(|space| by_short_name(snapshot, space, &service.id.name));
         let root = |service: &Service| snapshot.space(service.space).root();
         let called = own.filter(|own| root(own) == root(service)).unwrap_or(service);
-        if !seen.insert((root(called), &called.name)) {
+        if !seen.insert((root(called), &called.id.name)) {
             continue;
         }
         for port in &called.ports {
@@ -63,10 +63,10 @@ fn rows(
     views: &mut Vec<RouteView>,
 ) {
     let Some(destination) = address_of(service, port) else { return };
-    let is_captured = snapshot.destination(destination).is_some_and(|behind| wanted.outbound(workload, behind));
+    let is_captured = snapshot.destination(destination).is_some_and(|behind| wanted.outbound(workload, &behind));
     let root = snapshot.space(service.space).root();
-    let spaces = snapshot.spaces().iter().filter(|space| space.root().is_some() && space.root() == root);
-    let host = format!("{}.{}", service.name, service.space_name);
+    let spaces = snapshot.spaces().filter(|space| space.root().is_some() && space.root() == root);
+    let host = service.id.to_string();
     for header in std::iter::once(None).chain(spaces.map(|space| Some(&space.name))) {
         let query = Query {
             direction: Direction::Outbound,
@@ -80,7 +80,6 @@ fn rows(
         let reason = if is_captured { decision.reason.as_str() } else { NotRouted::OnlyCopy.as_str() };
         if !is_captured {
             decision.target = Target::Original;
-            decision.chain = Chain::default();
         }
         views.push(RouteView {
             workload: workload.name.as_ref().to_owned(),
@@ -89,7 +88,7 @@ fn rows(
             destination,
             space: header.map(|name| name.as_ref().to_owned()),
             target: TargetView::new(&decision, Direction::Outbound, destination),
-            chain: decision.chain.iter().cloned().collect(),
+            chain: if is_captured { decision.chain().iter().collect() } else { Vec::new() },
             reason: reason.to_owned(),
         });
     }

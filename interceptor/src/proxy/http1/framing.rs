@@ -143,6 +143,22 @@ impl Framing {
             Self::UntilClose => Ok(bytes.len()),
         }
     }
+
+    /// How many of the next bytes belong to the body whatever they are, so that nobody has to look at them.
+    pub fn unseen(&self) -> u64 {
+        match self {
+            Self::Length(left) => *left,
+            Self::Chunked(_) => 0,
+            Self::UntilClose => u64::MAX,
+        }
+    }
+
+    /// So many of them have passed.
+    pub fn pass(&mut self, count: u64) {
+        if let Self::Length(left) = self {
+            *left = left.saturating_sub(count);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -36,6 +36,8 @@ pub struct RequestHead {
     pub kind: RequestKind,
     /// Whether a repetition does no harm (RFC 9110, section 9.2.2).
     pub idempotent: bool,
+    /// Whether it carries credentials that count for the whole connection (NTLM and Negotiate, RFC 4559, section 6).
+    pub binds_credentials: bool,
 }
 
 /// What kind of answer a request gets.
@@ -107,6 +109,7 @@ pub fn request(bytes: &[u8], route_headers: &[String]) -> Result<Option<RequestH
     let mut lengths = LengthFields::default();
     let mut connection = ConnectionFields::default();
     let (mut host, mut route, mut upgrade) = (None, None::<(usize, Range<usize>)>, false);
+    let mut binds_credentials = false;
     for field in request.headers.iter() {
         match Known::of(field) {
             Known::ContentLength => lengths.content_length(field.value)?,
@@ -115,6 +118,7 @@ pub fn request(bytes: &[u8], route_headers: &[String]) -> Result<Option<RequestH
             Known::Upgrade => upgrade = true,
             Known::Host if host.is_some() => return Err(HeadError::SeveralHosts),
             Known::Host => host = Some(range_in(bytes, field.value)),
+            Known::Authorization => binds_credentials |= counts_for_connection(field.value),
             Known::Other => {
                 let place = route_headers.iter().position(|name| field.name.eq_ignore_ascii_case(name));
                 if let Some(place) = place
@@ -146,6 +150,7 @@ pub fn request(bytes: &[u8], route_headers: &[String]) -> Result<Option<RequestH
         keep_alive: connection.keep_alive(http10),
         kind,
         idempotent: matches!(method, "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE"),
+        binds_credentials,
     }))
 }
 
@@ -217,6 +222,7 @@ enum Known {
     Connection,
     Upgrade,
     Host,
+    Authorization,
     Other,
 }
 
@@ -227,11 +233,17 @@ impl Known {
             4 if is("host") => Self::Host,
             7 if is("upgrade") => Self::Upgrade,
             10 if is("connection") => Self::Connection,
+            13 if is("authorization") => Self::Authorization,
             14 if is("content-length") => Self::ContentLength,
             17 if is("transfer-encoding") => Self::TransferEncoding,
             _ => Self::Other,
         }
     }
+}
+
+fn counts_for_connection(credentials: &[u8]) -> bool {
+    let scheme = credentials.split(|byte| *byte == b' ').next().unwrap_or_default();
+    scheme.eq_ignore_ascii_case(b"ntlm") || scheme.eq_ignore_ascii_case(b"negotiate")
 }
 
 /// What the Connection fields say (RFC 9110, section 7.6.1).

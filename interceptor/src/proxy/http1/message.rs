@@ -9,6 +9,10 @@ use std::task::{Context, Poll, ready};
 use super::chunked::ChunkError;
 use super::framing::Framing;
 use crate::net::side::Side;
+use crate::proxy::splice::Pipe;
+
+/// Bytes of a body, still to come, from which a pipe costs less than it saves.
+const SPLICE_FROM: u64 = 128 * 1024;
 
 /// How a message could not be moved.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +43,10 @@ pub struct Message {
     /// Keep what was written in the buffer, to be able to write it again to another upstream.
     hold: bool,
     moved: u64,
+    /// A long body may move by splice(2).
+    may_splice: bool,
+    /// What it moves through.
+    pipe: Option<Pipe>,
 }
 
 /// A line added to a head.
@@ -55,7 +63,13 @@ impl Message {
     /// Where that part of the body is broken already.
     pub fn new(from: &Side, head_len: usize, mut framing: Framing) -> Result<Self, ChunkError> {
         let body = framing.take(from.buffer.data().get(head_len..).unwrap_or_default())?;
-        Ok(Self { framing, ready: head_len + body, written: 0, added: None, hold: false, moved: 0 })
+        let ready = head_len + body;
+        Ok(Self { framing, ready, written: 0, added: None, hold: false, moved: 0, may_splice: false, pipe: None })
+    }
+
+    /// Lets a long body move by splice(2), which does not touch the bytes.
+    pub fn allow_splice(&mut self) {
+        self.may_splice = true;
     }
 
     /// Adds a line at an offset of the head.
@@ -105,7 +119,7 @@ impl Message {
 
     /// Whether all of it was written.
     pub fn is_done(&self) -> bool {
-        self.framing.is_done() && self.written == self.total()
+        self.framing.is_done() && self.written == self.total() && self.pipe.is_none()
     }
 
     /// Bytes taken from the sender: head and body as they came.
@@ -126,8 +140,16 @@ impl Message {
             if !self.hold {
                 self.consume(from);
             }
+            if self.pipe.is_some() {
+                ready!(self.poll_splice(cx, from, to))?;
+            }
             if self.framing.is_done() {
                 return Poll::Ready(Ok(()));
+            }
+            if self.may_splice && self.framing.unseen() >= SPLICE_FROM && from.buffer.is_empty() {
+                self.pipe = Pipe::new();
+                self.may_splice = self.pipe.is_some();
+                continue;
             }
             if from.buffer.is_empty() && ready!(from.poll_fill(cx)).map_err(MoveError::Read)? == 0 {
                 if self.framing != Framing::UntilClose {
@@ -138,6 +160,29 @@ impl Message {
             }
             self.ready = self.framing.take(from.buffer.data())?;
         }
+    }
+
+    /// Moves the rest of the body, as far as nobody has to look at it.
+    fn poll_splice(&mut self, cx: &mut Context<'_>, from: &mut Side, to: &mut Side) -> Poll<Result<(), MoveError>> {
+        let Some(pipe) = &mut self.pipe else { return Poll::Ready(Ok(())) };
+        loop {
+            while pipe.len() > 0 {
+                let count = ready!(pipe.poll_drain(cx, &to.stream)).map_err(MoveError::Write)?;
+                self.moved += u64::try_from(count).unwrap_or(u64::MAX);
+            }
+            let left = usize::try_from(self.framing.unseen()).unwrap_or(usize::MAX);
+            if left == 0 {
+                break;
+            }
+            let count = ready!(pipe.poll_fill(cx, &from.stream, left)).map_err(MoveError::Read)?;
+            self.framing.pass(u64::try_from(count).unwrap_or(u64::MAX));
+            if count == 0 {
+                from.ended = true;
+                break;
+            }
+        }
+        (self.pipe, self.may_splice) = (None, false);
+        Poll::Ready(Ok(()))
     }
 
     fn total(&self) -> usize {

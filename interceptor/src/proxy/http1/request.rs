@@ -1,5 +1,6 @@
 //! One request between its head and its record: what routing said of it, where it goes, what became of it.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -14,14 +15,15 @@ use crate::proxy::Connection;
 use crate::proxy::connect::{Upstream, connect};
 use crate::proxy::error::{ConnectError, io_reason};
 use crate::proxy::respond::Answer;
-use crate::route::{self, Decision, Query, SpaceFrom, Target};
+use crate::route::{self, Query, ServiceRef, SpaceFrom, Target};
 
 /// Bytes of a path, host or header value that a record keeps.
 const MAX_TEXT: usize = 256;
 
 /// A request between its head and its record.
 pub(super) struct RequestInFlight {
-    decision: Decision,
+    /// Where it goes, if not to the original destination.
+    endpoint: Option<(SocketAddr, ServiceRef)>,
     /// The header that is added, as the snapshot names it that decided.
     header_name: Option<Arc<str>>,
     begin: Instant,
@@ -46,7 +48,7 @@ impl RequestInFlight {
             },
         );
         let mut record = empty(connection);
-        record.service = decision.service.clone();
+        record.service = decision.service.cloned();
         record.method = text(part(&head.method), MAX_TEXT);
         record.path = text(path(part(&head.target)), MAX_TEXT);
         record.host = head.host.as_ref().map(|range| text(part(range), MAX_TEXT));
@@ -55,37 +57,38 @@ impl RequestInFlight {
             Some(RouteHeader { name: Arc::clone(name), value: text(part(range), MAX_TEXT) })
         });
         record.injected = decision.inject;
-        record.space = decision.space.clone();
+        record.space = decision.space_name().cloned();
         record.space_from = decision.space_from;
-        record.chain = decision.chain.clone();
+        record.chain = decision.chain();
         record.route_reason = Some(decision.reason);
         record.reason = decision.reason.as_str();
-        if matches!(decision.target, Target::Endpoint { .. }) {
-            record.verdict = Verdict::Redirected;
-        }
-        Self { header_name: snapshot.route_header(0).cloned(), decision, begin: Instant::now(), record }
+        let endpoint = match decision.target {
+            Target::Original => None,
+            Target::Endpoint { address, service } => {
+                record.verdict = Verdict::Redirected;
+                Some((address, service.clone()))
+            }
+        };
+        Self { header_name: snapshot.route_header(0).cloned(), endpoint, begin: Instant::now(), record }
     }
 
     /// Where its upstream connection leads.
     pub(super) fn key(&self) -> Key {
-        match &self.decision.target {
-            Target::Original => Key::Original,
-            Target::Endpoint { address, .. } => Key::Endpoint(*address),
-        }
+        self.endpoint.as_ref().map_or(Key::Original, |(address, _)| Key::Endpoint(*address))
     }
 
     /// The header line to add, if one is.
     pub(super) fn injected_line(&self) -> Option<Box<[u8]>> {
-        let space = self.decision.space.as_ref().filter(|_| self.decision.inject)?;
+        let space = self.record.space.as_ref().filter(|_| self.record.injected)?;
         let name = self.header_name.as_ref()?;
         Some(format!("{name}: {space}\r\n").into_bytes().into_boxed_slice())
     }
 
     /// Connects to where the request goes.
     pub(super) async fn connect(&mut self, connection: &Connection) -> Result<Upstream, ConnectError> {
-        let connected = match &self.decision.target {
-            Target::Original => connection.connect_original().await,
-            Target::Endpoint { address, .. } => connect(&connection.context, &connection.workload, *address).await,
+        let connected = match &self.endpoint {
+            None => connection.connect_original().await,
+            Some((address, _)) => connect(&connection.context, &connection.workload, *address).await,
         };
         self.record.connect = connected.as_ref().ok().map(|upstream| upstream.took);
         connected
@@ -145,8 +148,7 @@ impl RequestInFlight {
 
     /// Publishes the record of a request whose head could not be read.
     pub(super) fn unread(connection: &mut Connection, answer: &Answer, sent: u64) {
-        let mut request =
-            Self { decision: undecided(), header_name: None, begin: Instant::now(), record: empty(connection) };
+        let mut request = Self { endpoint: None, header_name: None, begin: Instant::now(), record: empty(connection) };
         note_answer(&mut request.record, answer);
         request.publish(connection, 0, sent);
     }
@@ -164,9 +166,9 @@ impl RequestInFlight {
 
     /// Where it goes, for records.
     pub(super) fn target(&self, connection: &Connection) -> TargetRecord {
-        match &self.decision.target {
-            Target::Original => TargetRecord { service: self.decision.service.clone(), ..connection.original_target() },
-            Target::Endpoint { address, service } => {
+        match &self.endpoint {
+            None => TargetRecord { service: self.record.service.clone(), ..connection.original_target() },
+            Some((address, service)) => {
                 TargetRecord { kind: TargetKind::Endpoint, address: *address, service: Some(service.clone()) }
             }
         }
@@ -179,18 +181,6 @@ fn note_answer(record: &mut RequestRecord, answer: &Answer) {
     record.reason = answer.reason;
     record.side = Some(answer.side);
     record.error = Some(answer.error.as_str().into());
-}
-
-fn undecided() -> Decision {
-    Decision {
-        target: Target::Original,
-        space: None,
-        space_from: SpaceFrom::None,
-        inject: false,
-        chain: route::Chain::default(),
-        service: None,
-        reason: route::Reason::NoSpaceNamed,
-    }
 }
 
 fn empty(connection: &Connection) -> RequestRecord {

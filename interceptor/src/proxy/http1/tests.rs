@@ -1,5 +1,6 @@
 //! Whole exchanges over real sockets, split at every byte: what comes out is what went in, plus the added line.
 
+mod long;
 mod run;
 mod stale;
 

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::proxy::Connection;
 use crate::proxy::connect::Upstream;
+use crate::route::Direction;
 
 /// Idle upstream connections of one client: one per space that its requests go to. Beyond that the oldest is closed.
 const KEEP: usize = 4;
@@ -28,6 +30,8 @@ pub(super) struct Upstreams {
     /// The source of a connection that was dialled before anything was known: it has carried nothing yet.
     fresh: Option<SocketAddr>,
     timeout: Duration,
+    /// Somebody's credentials belong to the connections: nobody inherits them.
+    private: bool,
     /// Set only while a connection to another space's endpoint is idle.
     clock: Option<Pin<Box<Sleep>>>,
 }
@@ -42,7 +46,7 @@ impl Upstreams {
     /// With what was dialled already. `timeout` is for connections to other spaces' endpoints.
     pub(super) fn new(dialled: Option<Upstream>, timeout: Duration) -> Self {
         let fresh = dialled.as_ref().map(|upstream| upstream.source);
-        let mut upstreams = Self { idle: Vec::new(), fresh, timeout, clock: None };
+        let mut upstreams = Self { idle: Vec::new(), fresh, timeout, private: false, clock: None };
         if let Some(upstream) = dialled {
             upstreams.put(Key::Original, upstream);
         }
@@ -62,6 +66,36 @@ impl Upstreams {
             return false;
         }
         true
+    }
+
+    /// A connection to there that another client of the workload has left.
+    pub(super) fn inherit(&self, connection: &Connection, key: Key) -> Option<Upstream> {
+        if self.private || connection.direction == Direction::Inbound {
+            return None;
+        }
+        let address = match key {
+            Key::Original => connection.original,
+            Key::Endpoint(address) => address,
+        };
+        connection.context.inherited.take(connection.workload.cookie, address)
+    }
+
+    /// Nobody else goes on with these connections: what was said on them counts for who said it.
+    pub(super) fn keep_to_ourselves(&mut self) {
+        self.private = true;
+    }
+
+    /// Leaves the idle connections to the workload's next clients, as theirs has ended.
+    pub(super) fn leave(&mut self, connection: &Connection) {
+        if self.private || connection.direction == Direction::Inbound {
+            return;
+        }
+        for Idle { upstream, .. } in self.idle.drain(..) {
+            // What has carried nothing was never the server's to judge.
+            if self.fresh != Some(upstream.source) {
+                connection.context.inherited.leave(connection.workload.cookie, upstream);
+            }
+        }
     }
 
     /// Keeps a connection for the next request.

@@ -15,7 +15,6 @@ fn a_request_that_names_no_space_passes_unchanged_and_makes_one_record() {
         server.send(OK).await;
         session.client.expect(OK).await;
         let records = session.over().await;
-        server.ended().await;
         assert_eq!(records.end(), ("forwarded", "end_of_stream"));
         assert_eq!(records.request(), (Some(200), "forwarded", "no_space_named"));
         let (connection, request) = (&records.connection, &records.requests[0]);
@@ -41,7 +40,6 @@ fn a_request_goes_to_its_spaces_copy() {
         server.send(OK).await;
         session.client.expect(OK).await;
         let records = session.over().await;
-        server.ended().await;
         assert!(origin.is_left_alone().await, "nothing was dialled that is not needed");
         assert_eq!(records.request(), (Some(200), "redirected", "routed"));
         let request = &records.requests[0];

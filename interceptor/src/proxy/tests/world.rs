@@ -93,6 +93,7 @@ impl World {
             buffers: Default::default(),
             turn: Cell::default(),
             http: RefCell::default(),
+            inherited: Default::default(),
         };
         let workload = Captured {
             name: Arc::from("caller"),
@@ -118,6 +119,13 @@ impl World {
     /// A connection to `caller`'s own application, which is `b`.
     pub(super) async fn called(&self, first: impl AsRef<[u8]>) -> Session {
         self.open(Direction::Inbound, first.as_ref(), |_| 0).await.0
+    }
+
+    /// Connections that come from now on are those of another workload.
+    pub(super) fn become_another_workload(&mut self) {
+        let netns = Netns::open(&NetnsRef::Path(OWN_NETNS.into())).unwrap();
+        let (name, addresses) = (Arc::clone(&self.workload.name), self.workload.addresses.clone());
+        self.workload = Arc::new(Captured { name, netns, cookie: 2, addresses, open: AtomicUsize::new(0) });
     }
 
     async fn open(

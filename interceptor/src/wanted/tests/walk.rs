@@ -81,7 +81,7 @@ fn answer(wanted: &Wanted<'_>, call: Call<'_>) -> (SocketAddr, Option<String>) {
             Query { direction, workload, destination: *to, header: value.as_deref().map(str::as_bytes), host, turn: 0 };
         let decision = decide(snapshot, &query);
         if decision.inject {
-            header = decision.space.as_deref().map(str::to_owned);
+            header = decision.space_name().map(ToString::to_string);
         }
         if let Target::Endpoint { address, .. } = decision.target {
             *to = address;
@@ -89,16 +89,16 @@ fn answer(wanted: &Wanted<'_>, call: Call<'_>) -> (SocketAddr, Option<String>) {
     };
     if let Some(from) = call.from {
         let in_root = wanted.in_root(snapshot.workload(from).unwrap());
-        if wanted.calls_to(snapshot.destination(to).unwrap()).include(in_root) {
+        if wanted.calls_to(&snapshot.destination(to).unwrap()).include(in_root) {
             pass(Direction::Outbound, from, &mut to);
         }
     }
     let destination = snapshot.destination(to).unwrap();
-    if destination.kind == DestinationKind::Virtual {
-        to = destination.services[0].0.ports[0].ready_v4[0];
+    if !destination.is_endpoint() {
+        to = destination.first().unwrap().port.ready().next().unwrap();
     }
     // Only the calls of captured pods count as routed.
-    if call.from.is_none() && wanted.inbound(snapshot.destination(to).unwrap()) {
+    if call.from.is_none() && wanted.inbound(&snapshot.destination(to).unwrap()) {
         let pod = snapshot.workloads().find(|workload| workload.addresses.contains(&to.ip())).unwrap();
         pass(Direction::Inbound, &pod.name, &mut to);
     }
@@ -106,26 +106,32 @@ fn answer(wanted: &Wanted<'_>, call: Call<'_>) -> (SocketAddr, Option<String>) {
 }
 
 /// The pods that a request meets. What each pod calls depends on the seed only, so that both modes are asked the same.
-fn walk(snapshot: &Snapshot, services: CapturedServices, seed: u64) -> Vec<SocketAddr> {
-    let wanted = Wanted::new(snapshot, services);
+fn walk(snapshot: &Snapshot, mode: CapturedServices, seed: u64) -> Vec<SocketAddr> {
+    let wanted = Wanted::new(snapshot, mode);
     let mut random = Random(seed);
-    let any_service = |random: &mut Random| &snapshot.services()[random.below(snapshot.services().len())];
-    let any_space = |random: &mut Random| snapshot.spaces()[random.below(snapshot.spaces().len())].name.to_string();
+    let services = snapshot.services_in_order();
+    let any_service = |random: &mut Random| services[random.below(services.len())];
+    let any_space =
+        |random: &mut Random| snapshot.spaces().nth(random.below(snapshot.spaces().len())).unwrap().name.to_string();
     let first = any_service(&mut random);
-    let host = format!("{}.s.s0.{}.x.io", any_space(&mut random), first.name);
+    let host = format!("{}.s.s0.{}.x.io", any_space(&mut random), first.id.name);
     let header = (random.below(4) == 0).then(|| any_space(&mut random));
-    let to = if random.below(2) == 0 { first.ports[0].ready_v4[0] } else { (first.addresses[0], 80).into() };
+    let to =
+        if random.below(2) == 0 { first.ports[0].ready().next().unwrap() } else { (first.addresses[0], 80).into() };
     let mut pod = match random.below(3) {
         // The ingress controller, captured or not.
         0 => answer(&wanted, Call { from: Some("ingress"), to, host: Some(&host), header }),
-        1 => answer(&wanted, Call { from: None, to: first.ports[0].ready_v4[0], host: Some(&host), header }),
+        1 => {
+            answer(&wanted, Call { from: None, to: first.ports[0].ready().next().unwrap(), host: Some(&host), header })
+        }
         // A pod that begins by itself.
-        _ => (first.ports[0].ready_v4[0], None),
+        _ => (first.ports[0].ready().next().unwrap(), None),
     };
     let mut met = vec![pod.0];
     for _ in 0..4 {
         let next = any_service(&mut random);
-        let to = if random.below(4) == 0 { next.ports[0].ready_v4[0] } else { (next.addresses[0], 80).into() };
+        let to =
+            if random.below(4) == 0 { next.ports[0].ready().next().unwrap() } else { (next.addresses[0], 80).into() };
         let from = snapshot.workloads().find(|workload| workload.addresses.contains(&pod.0.ip())).unwrap();
         pod = answer(&wanted, Call { from: Some(&from.name), to, host: None, header: pod.1 });
         met.push(pod.0);
@@ -147,7 +153,7 @@ fn every_request_goes_the_same_way_in_both_modes() {
             let all = walk(&snapshot, CapturedServices::SpaceServices, seed);
             assert_eq!(walk(&snapshot, CapturedServices::Overridden, seed), all, "seed {seed} in {snapshot:#?}");
             derived +=
-                all.iter().filter(|pod| snapshot.destination(**pod).unwrap().services[0].0.space != root).count();
+                all.iter().filter(|pod| snapshot.destination(**pod).unwrap().first().unwrap().space != root).count();
         }
     }
     // The opposite: the modes do differ, and requests do meet pods of derived spaces.

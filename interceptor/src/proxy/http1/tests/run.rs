@@ -199,7 +199,12 @@ pub(super) async fn read_request(
     if let Some(line) = line {
         message.add_line(head.insert_at, line.as_bytes().into());
     }
-    let facts =
-        RequestFacts { kind: head.kind, idempotent: head.idempotent, keep_alive: head.keep_alive, reused: false };
+    let facts = RequestFacts {
+        kind: head.kind,
+        idempotent: head.idempotent,
+        keep_alive: head.keep_alive,
+        reused: false,
+        may_splice: true,
+    };
     (message, facts)
 }

@@ -45,6 +45,7 @@ async fn again(exchange: Exchange, mut client: Side) -> Vec<u8> {
         idempotent: true,
         keep_alive: true,
         reused: false,
+        may_splice: false,
     };
     let mut exchange = Exchange::new(exchange.into_request(), facts, MAX_HEAD);
     let (mut upstream, server_peer) = Sockets::new().await.pair().await;

@@ -1,0 +1,47 @@
+//! HAProxy: an HTTP frontend that chooses a backend by the header, and a TCP one that splices.
+
+use anyhow::Result;
+
+use super::{Command, Plan, THREADS};
+
+/// Writes its configuration; the command that runs it in the foreground.
+pub(super) fn command(plan: &Plan) -> Result<Command> {
+    let file = plan.write("haproxy.cfg", &configuration(plan))?;
+    Ok(super::command("haproxy", &["-db", "-q", "-f", &file]))
+}
+
+fn configuration(plan: &Plan) -> String {
+    let Plan { http, opaque, http_upstreams: [default, azureuser], opaque_upstream, .. } = plan;
+    format!(
+        "global\n\
+         \tnbthread {THREADS}\n\
+         defaults\n\
+         \tmode http\n\
+         \tmaxconn 20000\n\
+         \tbacklog 8192\n\
+         \ttimeout connect 10s\n\
+         \ttimeout client 1h\n\
+         \ttimeout server 1h\n\
+         \toption http-no-delay\n\
+         \toption http-keep-alive\n\
+         \thttp-reuse always\n\
+         frontend http\n\
+         \tbind {http}\n\
+         \tuse_backend azureuser if {{ req.hdr(azds-route-as) -m str azureuser }}\n\
+         \thttp-request set-header azds-route-as default unless {{ req.hdr(azds-route-as) -m found }}\n\
+         \tdefault_backend default\n\
+         backend default\n\
+         \tserver default {default} pool-purge-delay 1h\n\
+         backend azureuser\n\
+         \tserver azureuser {azureuser} pool-purge-delay 1h\n\
+         frontend opaque\n\
+         \tmode tcp\n\
+         \tbind {opaque}\n\
+         \toption splice-auto\n\
+         \tdefault_backend opaque\n\
+         backend opaque\n\
+         \tmode tcp\n\
+         \toption splice-auto\n\
+         \tserver opaque {opaque_upstream}\n"
+    )
+}
