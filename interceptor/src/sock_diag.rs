@@ -9,6 +9,7 @@ mod message;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::socket::{
@@ -21,6 +22,9 @@ use message::{Answer, Answers};
 
 /// For each part of the kernel's answer. It answers from memory; this bounds only what should not happen.
 const PATIENCE_SECONDS: i64 = 2;
+
+/// For the connection over loopback that [`probe`] makes.
+const PROBE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The most that the kernel puts into one part of an answer.
 const PART: usize = 32 * 1024;
@@ -173,7 +177,8 @@ impl SockDiag {
 pub fn probe() -> Result<(), DiagError> {
     let pair = || {
         let listener = TcpListener::bind("127.0.0.1:0")?;
-        let client = TcpStream::connect(listener.local_addr()?)?;
+        // Where loopback is down nothing would answer for minutes.
+        let client = TcpStream::connect_timeout(&listener.local_addr()?, PROBE_PATIENCE)?;
         let accepted = listener.accept()?.0;
         Ok((client.local_addr()?, client, accepted))
     };

@@ -202,3 +202,35 @@ fn a_service_that_joins_the_space_trees_is_a_switch_too() {
     let status = stage.agent.status().unwrap();
     assert_eq!(status["captured"]["established"], "closed");
 }
+
+/// Without loopback the agent cannot try it out, as on a kernel that lacks it.
+#[test]
+fn where_it_cannot_be_done_they_stay_and_the_agent_says_so_and_works() {
+    let mut scene = Scene::worked_example("unable");
+    scene.config.set("capture", "close_established", true);
+    let web = scene.caller("web", Some("default"));
+    let pod = scene.app("late");
+    let late = http_service("late", "default", 30).endpoint(&pod);
+    scene.lab.expose(&late).unwrap();
+    let down = scene.lab.on_node().output("ip", ["link", "set", "lo", "down"]).unwrap();
+    assert!(down.status.success(), "{down:?}");
+    let mut stage = scene.start();
+    let mut client = connected(&web, vip(30));
+    stage.scene.publish(&late);
+    stage.reload();
+    assert_eq!(ask(&web, vip(30), "/after", &["Host: late"])["name"], "late");
+    sleep(SETTLED);
+    client.get("/still", &HEADERS);
+    let status = stage.agent.text(&["status"]).unwrap();
+    assert!(
+        status.contains("established connections are kept, as they cannot be closed: making a connection"),
+        "{status}"
+    );
+    assert_eq!(stage.agent.log_tail(1000).matches("established connections stay as they are").count(), 1);
+    let file = stage.scene.lab.temp().join("interceptor.yaml");
+    let file = file.to_str().unwrap();
+    let check = String::from_utf8(stage.agent.cli(&["check", "--config", file]).unwrap().stdout).unwrap();
+    let found = check.lines().find(|line| line.contains("close-established")).unwrap();
+    assert!(found.starts_with("warn"), "{check}");
+    stage.expect_running();
+}

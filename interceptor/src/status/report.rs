@@ -97,7 +97,7 @@ pub enum Established {
     Kept,
     /// They are closed.
     Closed,
-    /// They should be closed, and this kernel does not do it.
+    /// They should be closed, and cannot be here.
     Unavailable,
 }
 
@@ -210,6 +210,6 @@ macro_rules! words {
 
 words! {
     HookState { Attached => "attached", Unavailable => "unavailable", Detached => "detached" }
-    Established { Kept => "kept", Closed => "closed", Unavailable => "kept, this kernel does not close them" }
+    Established { Kept => "kept", Closed => "closed", Unavailable => "kept, as they cannot be closed" }
     WorkloadState { Captured => "captured", Pending => "pending", Failed => "failed" }
 }

@@ -245,7 +245,7 @@ agent 0.0.0 (pid 42), up 1h 1m 1s, ready
   refused   line 3: no key "spacse"
   holds     2 spaces, 3 services
   captures  overridden: 9 destinations, 3 not from root spaces (only copy), 4 more not at all (only copy); 2 inbound ports
-  earlier   established connections are kept, this kernel does not close them: no tcp_diag
+  earlier   established connections are kept, as they cannot be closed: no tcp_diag
   workloads 0 captured, 0 pending, 1 failed
   threads   0 workers; last heartbeat none yet
   opaque    splice (as configured)
