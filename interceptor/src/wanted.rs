@@ -98,6 +98,9 @@ impl<'s> Wanted<'s> {
 
     /// Whose calls to a destination are captured: with several services behind it, the one that wants most counts.
     pub fn calls_to(&self, destination: &Destination<'_>) -> Calls {
+        if self.trees().is_none() {
+            return Calls::All;
+        }
         destination.services().map(|behind| self.calls(behind.service)).max().unwrap_or(Calls::None)
     }
 
@@ -108,7 +111,11 @@ impl<'s> Wanted<'s> {
 
     /// Whether connections to a pod's own port are intercepted there.
     pub fn inbound(&self, destination: &Destination<'_>) -> bool {
-        destination.services().any(|behind| behind.kind == DestinationKind::Endpoint && self.called(behind.service))
+        if self.trees().is_none() {
+            return destination.is_endpoint();
+        }
+        let mut endpoints = destination.services().filter(|behind| behind.kind == DestinationKind::Endpoint);
+        endpoints.any(|behind| self.called(behind.service))
     }
 
     /// A tree's services with one copy are intercepted inbound only for the space that a Host names (rule R1).

@@ -58,7 +58,7 @@ fn listen_hint(error: &io::Error) -> &'static str {
 pub(super) struct Attached {
     /// What the workers know of it.
     pub(super) captured: Arc<Captured>,
-    /// What it was attached as; another description means to attach anew.
+    /// How it was last described; another namespace or other addresses mean to attach anew.
     pub(super) workload: Workload,
     /// Whether the hooks take it for a pod of a root space.
     pub(super) in_root: bool,

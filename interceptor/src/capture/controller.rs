@@ -95,7 +95,10 @@ impl Controller {
         self.detach_workloads(snapshot, &delta.workloads);
         let left_root = self.follow_workloads(&wanted);
         // Only these can have been connected to what has just switched while the agent looked after them.
-        let before: Vec<_> = self.workloads.values().map(|w| (Arc::clone(&w.captured), w.in_root)).collect();
+        let before = self.closer.as_ref().map(|_| {
+            let attached = self.workloads.values();
+            attached.map(|attached| (Arc::clone(&attached.captured), attached.in_root)).collect()
+        });
         self.attach_workloads(delta.workloads.iter().filter_map(|name| snapshot.workload(name)), &wanted);
         if !delta.workloads.is_empty() {
             self.apply_local(&wanted);
@@ -106,7 +109,7 @@ impl Controller {
                 let more = self.addresses.outside_roots().map(|addr| (addr, Calls::OutsideRoots));
                 switched.destinations.extend(more);
             }
-            switched.workloads = before;
+            switched.workloads = before.unwrap_or_default();
             switched.cgroups = self.cgroups.keys().cloned().collect();
             switched.peers.clone_from(&self.peers);
             closer.close(switched);
