@@ -15,7 +15,7 @@ macro_rules! layout {
 
 layout!(Address, size 16, align 1);
 layout!(Endpoint, size 20, align 2, address @ 0, port @ 16, pad @ 18);
-layout!(Workload, size 32, align 1, v4 @ 0, v6 @ 16);
+layout!(Workload, size 36, align 4, v4 @ 0, v6 @ 16, in_root @ 32);
 layout!(ClientKey, size 32, align 8, netns @ 0, source @ 8, pad @ 28);
 layout!(Control, size 32, align 8, heartbeat_ns @ 0, timeout_ns @ 8, agent_cgroup @ 16, outbound_port @ 24, pad @ 26);
 layout!(FactsKey, size 32, align 8, netns @ 0, agent @ 8, port @ 28, pad @ 30);

@@ -6,11 +6,11 @@
 //!
 //! | map | kind | key → value | written by | read by | lifetime of an entry |
 //! |---|---|---|---|---|---|
-//! | `CAPTURE` | hash | [`Endpoint`] → `u32` index | agent | connect4/6 | while the destination belongs to a space tree |
+//! | `CAPTURE` | hash | [`Endpoint`] → `u32` ([`policy::Captured`]) | agent | connect4/6 | while the destination is captured |
 //! | `ORIGINALS` | hash | `u32` index → [`Endpoint`] | agent | getpeername4/6, getsockname6 | index in use or not yet reused |
 //! | `WORKLOADS` | hash | netns cookie → [`Workload`] | agent | connect4/6, getsockname4/6 | while the workload's listeners are open |
-//! | `INBOUND` | hash | [`Endpoint`] of a workload → `u32` (1) | agent | sk_lookup | while that port belongs to a service |
-//! | `PEERS` | hash | [`Address`] → `u32` (1) | agent | sk_lookup | while that workload is captured |
+//! | `INBOUND` | hash | [`Endpoint`] of a workload → `u32` (1) | agent | sk_lookup | while that port is intercepted |
+//! | `PEERS` | hash | [`Address`] → `u32` (1) | agent | sk_lookup | while that workload and its calls are captured |
 //! | `LISTENERS` | sockhash | [`Address`] of a workload → inbound listener | agent | sk_lookup | while the listener is open (the kernel removes closed sockets) |
 //! | `CLIENTS` | hash | [`ClientKey`] → [`Endpoint`] | agent | getpeername4/6 | one inbound connection to the application |
 //! | `FACTS` | LRU hash | [`FactsKey`] → [`Facts`] | sock_ops | agent | until the agent reads it at the flow's end |

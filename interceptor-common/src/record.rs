@@ -10,6 +10,8 @@ pub struct Workload {
     pub v4: Address,
     /// Its first IPv6 address; unspecified when it has none.
     pub v6: Address,
+    /// 1 where it lives in a root space, else 0.
+    pub in_root: u32,
 }
 
 /// Names the agent's connection to an application: its source in the workload's network namespace.

@@ -83,11 +83,11 @@ pub(crate) fn agent_alive() -> bool {
     control().is_some_and(|control| policy::alive(control, now))
 }
 
-/// The index of a captured destination.
+/// What the capture map says of a destination.
 #[inline(always)]
-pub(crate) fn captured(destination: &Endpoint) -> Option<u32> {
+pub(crate) fn captured(destination: &Endpoint) -> Option<policy::Captured> {
     // SAFETY: BPF_F_NO_PREALLOC: an element that is removed is freed after RCU, never reused under a reader.
-    unsafe { CAPTURE.get(destination) }.copied()
+    unsafe { CAPTURE.get(destination) }.copied().map(policy::Captured::from_word)
 }
 
 /// The original destination behind an index.

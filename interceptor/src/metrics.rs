@@ -55,6 +55,7 @@ pub struct Metrics {
     kernel_splice: [Counter; 4],
     unexpected_connections: Counter,
     real_client_table_full: Counter,
+    established_closed: PerDirection<Counter>,
     kernel: Arc<KernelCounters>,
 }
 
@@ -134,6 +135,8 @@ impl Metrics {
         let updates: Family<Pairs, Counter> = register(registry_mut, table::SNAPSHOT_UPDATES, Family::default());
         let workloads: Family<Pairs, Gauge> = register(registry_mut, table::WORKLOADS, Family::default());
         let splice: Family<Pairs, Counter> = register(registry_mut, table::KERNEL_SPLICE, Family::default());
+        let closed: Family<Pairs, Counter> = register(registry_mut, table::ESTABLISHED_CLOSED, Family::default());
+        let established_closed = PerDirection::new(|d| fetch(&closed, &[("direction", d.as_str())]));
         let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         registry_mut.register(table::BUILD.registered_name(), table::BUILD.help, build);
 
@@ -158,6 +161,7 @@ impl Metrics {
             kernel_splice: SpliceEvent::ALL.map(|event| fetch(&splice, &[("event", event.as_str())])),
             unexpected_connections: register(registry_mut, table::UNEXPECTED_CONNECTIONS, Counter::default()),
             real_client_table_full: register(registry_mut, table::REAL_CLIENT_TABLE_FULL, Counter::default()),
+            established_closed,
             kernel,
             registry,
         }
@@ -252,6 +256,11 @@ impl Metrics {
     /// A real client's address found no room in the kernel's table.
     pub fn real_client_table_full(&self) {
         self.real_client_table_full.inc();
+    }
+
+    /// So many connections were closed because what they lead to became captured.
+    pub fn established_closed(&self, direction: Direction, count: u64) {
+        self.established_closed.of(direction).inc_by(count);
     }
 
     /// From now on the hooks' counters are read this way, at every scrape.

@@ -83,6 +83,7 @@ impl Parts {
         let (shutdown, ending) = watch::channel(false);
         let state = AdminState {
             snapshot: Arc::clone(&snapshot),
+            services: config.capture.services,
             hub,
             metrics: Arc::clone(&metrics),
             status: Arc::clone(&status),

@@ -55,6 +55,19 @@ fn summary(status: &Status, screen: &mut Screen<'_>) -> anyhow::Result<()> {
         fact(screen, "warning", &screen.paint(Style::Warn, &clean(warning)))?;
     }
     fact(screen, "holds", &format!("{} spaces, {} services", status.spaces, status.services))?;
+    let captured = &status.captured;
+    let mut destinations = format!("{} destinations", captured.destinations);
+    for (count, words) in [(captured.outside_roots, "not from root spaces"), (captured.only_copies, "more not at all")]
+    {
+        if count > 0 {
+            destinations.push_str(&format!(", {count} {words} (only copy)"));
+        }
+    }
+    let what = format!("{}: {destinations}; {} inbound ports", captured.services, captured.inbound_ports);
+    fact(screen, "captures", &what)?;
+    let why = if captured.established_detail.is_empty() { "" } else { ": " };
+    let established = clean(&captured.established_detail);
+    fact(screen, "earlier", &format!("established connections are {}{why}{established}", captured.established))?;
     let counts = status.workloads;
     let (captured, pending, failed) = (counts.captured, counts.pending, counts.failed);
     fact(screen, "workloads", &format!("{captured} captured, {pending} pending, {failed} failed"))?;

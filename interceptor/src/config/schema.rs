@@ -86,6 +86,8 @@ pub(super) const KEYS: &[Key] = &[
     key("capture.cgroup", "absolute path", Optional("every workload names its own"), "The cgroup v2 directory above all workloads, and not above the agent."),
     key("capture.outbound_port", PORT, Default("15001"), "The agent's listener for outbound connections, in every workload's network namespace. Change it if an application uses that port."),
     key("capture.heartbeat_timeout", "duration, 500ms to 1m", Default("2s"), "How long the hooks trust an agent that does not show itself; after that, traffic goes direct. Raise it on nodes that stall."),
+    key("capture.services", "`space-services` or `overridden`", Default("space-services"), "Which services are captured: all of a space tree, or only where a second copy of a service in the tree could change where a request goes. The latter spares shared services the agent, and their requests the flow records; see [0006](decisions/0006-what-is-captured.md)."),
+    key("capture.close_established", "true or false", Default("false"), "Whether connections that a workload made before their destination became captured are closed, so that keep-alive pools are routed at once. A request under way on one of them fails."),
     key("proxy", "mapping", Optional("its defaults"), "The data path's bounds and deadlines."),
     key("proxy.workers", "number, 0 to 256", Default("0"), "Worker threads; 0 is one per CPU, but at most 4."),
     key("proxy.connect_timeout", TIMEOUT, Default("10s"), "For a connection to an upstream; then the request gets a 504."),
