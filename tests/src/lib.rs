@@ -15,8 +15,8 @@ pub mod config;
 pub mod demo;
 pub mod guardian;
 pub mod http;
-pub mod lab;
 pub mod kubelet;
+pub mod lab;
 pub mod listening;
 pub mod netns;
 pub mod place;
@@ -24,6 +24,7 @@ pub mod pod;
 pub mod process;
 pub mod sockets;
 mod sys;
+pub mod tun;
 pub mod wait;
 
 pub use agent::Agent;

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::future::pending;
 use std::io;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -159,6 +159,11 @@ impl Pods {
     /// The reason why that is not known.
     pub fn find(&self, uid: &PodUid) -> Result<&Found, Missing> {
         self.wanted.get(uid).map_or(Err(Missing::Cgroup), |wanted| wanted.state.as_ref().map_err(Missing::clone))
+    }
+
+    /// A pod's own directory.
+    pub fn directory(&self, uid: &PodUid) -> Option<&Path> {
+        self.dirs.get(uid).map(PathBuf::as_path)
     }
 
     /// The directories above all pods.
