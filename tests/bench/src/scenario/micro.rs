@@ -26,7 +26,7 @@ use self::size::{ENDPOINTS, Random};
 use super::{Outcome, Scenario};
 use crate::row::{Better, Metric, Row};
 use crate::settings::Settings;
-use crate::stats;
+use crate::stats::{self, Spread};
 use crate::usage;
 
 pub(super) const SCENARIO: Scenario = Scenario {
@@ -97,7 +97,7 @@ struct Agent {
 
 impl Agent {
     fn new(config: Config) -> Result<Agent> {
-        let kernel = Kernel::load(false).context("loading the hooks")?;
+        let kernel = Kernel::load(false, false).context("loading the hooks")?;
         let controller = Controller::new(ControllerParts {
             kernel,
             destinations: Arc::new(Destinations::new(config.capture.outbound_port)),
@@ -167,7 +167,7 @@ fn lookup(snapshot: &Snapshot, topology: &Topology, random: &mut Random, batches
     }
     let share = routed as f64 / (batches * BATCH) as f64;
     ensure!((0.2..0.8).contains(&share), "{share} of the requests go to another space: not the mix that is meant");
-    stats::median(&times).context("nothing was measured")
+    Ok(Spread::of(&times).context("nothing was measured")?.median)
 }
 
 fn milliseconds(time: Duration) -> f64 {
