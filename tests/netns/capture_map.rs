@@ -29,7 +29,7 @@ impl Node {
     fn new() -> Node {
         let config = Config::parse("spaces: []", "test").unwrap().config;
         let before = maps_named_capture();
-        let kernel = Kernel::load(false).unwrap();
+        let kernel = Kernel::load(false, false).unwrap();
         let controller = Controller::new(ControllerParts {
             kernel,
             destinations: Arc::new(Destinations::new(config.capture.outbound_port)),

@@ -11,7 +11,11 @@ mod bodies;
 #[cfg(test)]
 mod capture_map;
 #[cfg(test)]
+mod captured;
+#[cfg(test)]
 mod crash;
+#[cfg(test)]
+mod established;
 #[cfg(test)]
 mod families;
 #[cfg(test)]
