@@ -26,7 +26,7 @@ use self::size::{ENDPOINTS, Random};
 use super::{Outcome, Scenario};
 use crate::row::{Better, Metric, Row};
 use crate::settings::Settings;
-use crate::stats;
+use crate::stats::{self, Spread};
 use crate::usage;
 
 pub(super) const SCENARIO: Scenario = Scenario {
@@ -171,8 +171,7 @@ fn lookup(snapshot: &Snapshot, topology: &Topology, random: &mut Random, batches
     }
     let share = routed as f64 / (batches * BATCH) as f64;
     ensure!((0.2..0.8).contains(&share), "{share} of the requests go to another space: not the mix that is meant");
-    times.sort_by(f64::total_cmp);
-    stats::percentile(&times, 0.5).context("nothing was measured")
+    Ok(Spread::of(&times).context("nothing was measured")?.median)
 }
 
 fn milliseconds(time: Duration) -> f64 {
