@@ -145,18 +145,22 @@ fn lookup(snapshot: &Snapshot, topology: &Topology, random: &mut Random, batches
     ensure!(called.iter().all(|addr| snapshot.destination(*addr).is_some()), "a destination is not known");
     let (mut times, mut routed) = (Vec::with_capacity(batches), 0_usize);
     for _ in 0..batches {
-        let begin = Instant::now();
-        for turn in 0..BATCH {
+        // Drawn before the clock runs: what a request says is at hand when it is routed, what the snapshot holds is not.
+        let draw = |turn: usize| {
             let service = random.below(topology.services.len());
             // The virtual address and a pod's own, in turns.
             let place = if turn % 2 == 0 { 0 } else { 1 + random.below(ENDPOINTS) };
             let destination = called.get(service * (1 + ENDPOINTS) + place).copied().context("a destination")?;
-            let space = size::space(service, random);
+            Ok((destination, spaces.get(size::space(service, random)).copied().context("a space")?))
+        };
+        let asked = (0..BATCH).map(draw).collect::<Result<Vec<(SocketAddr, &str)>>>()?;
+        let begin = Instant::now();
+        for (turn, (destination, space)) in asked.iter().enumerate() {
             let query = Query {
                 direction: Direction::Outbound,
                 workload: "",
-                destination,
-                header: spaces.get(space).map(|name| name.as_bytes()),
+                destination: *destination,
+                header: Some(space.as_bytes()),
                 host: None,
                 turn,
             };
