@@ -18,8 +18,10 @@ const SHARDS: usize = 256;
 #[derive(Debug, Clone)]
 pub(super) struct Sharded<K, V> {
     hasher: RandomState,
-    shards: Box<[Arc<HashTable<(K, V)>>; SHARDS]>,
+    shards: Box<[Shard<K, V>; SHARDS]>,
 }
+
+type Shard<K, V> = Arc<HashTable<(K, V)>>;
 
 impl<K, V> Default for Sharded<K, V> {
     fn default() -> Self {
