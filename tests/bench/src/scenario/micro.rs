@@ -149,7 +149,7 @@ fn lookup(snapshot: &Snapshot, topology: &Topology, random: &mut Random, batches
         let draw = |turn: usize| {
             let service = random.below(topology.services.len());
             // The virtual address and a pod's own, in turns.
-            let place = if turn % 2 == 0 { 0 } else { 1 + random.below(ENDPOINTS) };
+            let place = if turn.is_multiple_of(2) { 0 } else { 1 + random.below(ENDPOINTS) };
             let destination = called.get(service * (1 + ENDPOINTS) + place).copied().context("a destination")?;
             Ok((destination, spaces.get(size::space(service, random)).copied().context("a space")?))
         };
