@@ -48,7 +48,7 @@ fn run(settings: &Settings) -> Result<Outcome> {
     let config = Config::parse("spaces: []", "micro").context("the empty configuration")?.config;
     let (mut built, mut memory) = (Vec::new(), Vec::new());
     for round in 1..=settings.rounds() {
-        settings.progress(format_args!("micro, build {round}"));
+        settings.progress(format_args!("build {round}"));
         let before = usage::own_rss()?;
         let begin = Instant::now();
         let snapshot = Snapshot::build(&topology, &config.routing, 1);
@@ -61,14 +61,14 @@ fn run(settings: &Settings) -> Result<Outcome> {
 
     let first = Snapshot::build(&topology, &config.routing, 1);
     let mut agent = Agent::new(config)?;
-    settings.progress("micro, all destinations into the kernel");
+    settings.progress("all destinations into the kernel");
     let begin = Instant::now();
     agent.put(first, None);
     let captured = milliseconds(begin.elapsed());
     let mut random = Random::new();
     let (mut updates, mut longest, mut lookups) = (Vec::new(), Vec::new(), Vec::new());
     for round in 1..=settings.rounds() {
-        settings.progress(format_args!("micro, round {round}"));
+        settings.progress(format_args!("round {round}"));
         let mut times = (0..settings.pick(20, 500, 2000)).map(|_| agent.update(&mut topology, &mut random));
         let mut times = times.by_ref().collect::<Result<Vec<f64>>>()?;
         times.sort_by(f64::total_cmp);
