@@ -10,6 +10,7 @@ use interceptor::bpf::Kernel;
 use interceptor::capture::{Controller, ControllerParts};
 use interceptor::captured::Destinations;
 use interceptor::config::{Config, EndpointSpec, PortSpec, ServiceSpec, SpaceSpec};
+use interceptor::discovery::Pods;
 use interceptor::metrics::Metrics;
 use interceptor::snapshot::{Change, Snapshot};
 use interceptor::status::StatusBoard;
@@ -37,6 +38,7 @@ impl Node {
             settings: config.capture,
             status: Arc::new(StatusBoard::new("test", "test")),
             metrics: Arc::new(Metrics::new()),
+            pods: Pods::new(None),
         });
         let map = maps_named_capture().difference(&before).next().expect("the map that was made").clone();
         Node { controller: controller.unwrap(), snapshot: Snapshot::empty(&config.routing), map }
