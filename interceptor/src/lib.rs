@@ -18,6 +18,7 @@ pub mod cli;
 pub mod config;
 pub mod explain;
 pub mod flow;
+pub mod ingress;
 pub mod kernel;
 pub mod metrics;
 pub mod net;
