@@ -19,6 +19,7 @@ pub mod config;
 pub mod explain;
 pub mod flow;
 pub mod kernel;
+pub mod kubernetes;
 pub mod metrics;
 pub mod net;
 pub mod preflight;
