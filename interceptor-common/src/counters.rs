@@ -47,10 +47,12 @@ counters! {
     InboundAssignFailed = 14, "inbound", "assign_failed";
     /// connect() of the agent itself, which must run outside the captured cgroup: a bug that the hook renders harmless.
     OutboundSelf = 15, "outbound", "self_capture";
+    /// A pod of a root space called a service with a single copy: routing it could change nothing (`capture.services`).
+    OutboundOnlyCopy = 16, "outbound", "only_copy";
 }
 
 /// How many counters there are.
-pub const COUNT: u32 = 16;
+pub const COUNT: u32 = 17;
 
 #[cfg(test)]
 mod tests {
