@@ -10,6 +10,7 @@ mod completions;
 mod config;
 mod explain;
 mod flows;
+mod ingress_manager;
 mod inspect;
 mod output;
 mod reference;
@@ -38,6 +39,8 @@ use output::{OutputClosed, Screen};
 pub struct Environment {
     /// `INTERCEPTOR_ADMIN_SOCKET`: where the agent's admin socket is, unless `--admin-socket` says.
     pub admin_socket: Option<PathBuf>,
+    /// `KUBECONFIG`: the kubeconfig files, where no option names one.
+    pub kubeconfig: Vec<PathBuf>,
     /// Whether `NO_COLOR` is set.
     pub no_color: bool,
 }
@@ -111,6 +114,7 @@ fn dispatch(cli: Cli, environment: &Environment, screen: &mut Screen<'_>) -> any
         Command::Routes(args) => inspect::routes(&client, &args.workload, mode, screen),
         Command::Flows(args) => flows::show(&client, args, mode, screen),
         Command::Explain(args) => explain::show(&client, args, mode, screen),
+        Command::IngressManager(args) => ingress_manager::run(args, &environment.kubeconfig, mode, screen),
         Command::Config(ConfigCommand::Check { file }) => config::check(&file, mode, screen),
         Command::Config(ConfigCommand::Example) => config::example(screen),
         Command::Completions { shell } => completions::print(shell, screen),

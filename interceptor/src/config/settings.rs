@@ -10,7 +10,9 @@ use super::cursor::{Cursor, Entry, Fields};
 use super::defaults as bounds;
 use super::error::Kind;
 use super::names::{is_dns_name, is_framing_header, is_header_name, is_name};
-use super::{Admin, Capture, CapturedServices, DefaultSpace, Flows, Ingress, Metrics, Proxy, Routing, SameSpace, Splice};
+use super::{
+    Admin, Capture, CapturedServices, DefaultSpace, Flows, Ingress, Metrics, Proxy, Routing, SameSpace, Splice,
+};
 
 pub(super) fn routing(root: &Fields<'_>) -> Routing {
     let mut routing = Routing::default();

@@ -1,13 +1,4 @@
-//! The labels and annotations of the ingress manager: what its users write, and what it writes itself.
-
-/// Label of a Namespace: `"true"` makes it a space.
-pub const SPACE: &str = "azds.io/space";
-/// Label of a Namespace: the space that it derives from.
-pub const PARENT: &str = "azds.io/parent-space";
-/// Annotation of a Service or Namespace: `"true"` exposes, `"false"` opts out.
-pub const INGRESS: &str = "azds.io/ingress";
-/// Annotation of a Service: the name or number of the port that is exposed.
-pub const INGRESS_PORT: &str = "azds.io/ingress-port";
+//! The labels and annotations that the manager writes. What its users write is in [`names`](crate::kubernetes::names).
 
 /// The label by which the manager knows its own objects. What lacks it is never touched.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";

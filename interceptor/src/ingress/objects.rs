@@ -6,7 +6,8 @@ use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::networking::v1 as networking;
 
 use super::facts::{Existing, Namespace, Port, Service, ServiceKind};
-use super::labels::{INGRESS, INGRESS_PORT, MANAGED_BY, MANAGER, PARENT, SPACE};
+use super::labels::{MANAGED_BY, MANAGER};
+use crate::kubernetes::names::{INGRESS, INGRESS_PORT, PARENT_SPACE, SPACE};
 
 type Texts = Option<BTreeMap<String, String>>;
 
@@ -16,7 +17,7 @@ pub fn namespace(object: &core::Namespace) -> Namespace {
     Namespace {
         name: meta.name.clone().unwrap_or_default(),
         space: value(&meta.labels, SPACE).as_deref() == Some("true"),
-        parent: value(&meta.labels, PARENT),
+        parent: value(&meta.labels, PARENT_SPACE),
         terminating: meta.deletion_timestamp.is_some(),
         ingress: value(&meta.annotations, INGRESS),
     }

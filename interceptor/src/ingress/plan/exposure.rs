@@ -6,8 +6,8 @@
 use std::collections::HashMap;
 
 use crate::ingress::facts::{Namespace, Port, Service, ServiceKind};
-use crate::ingress::labels::{INGRESS, INGRESS_PORT};
 use crate::ingress::problem::{Object, Problem, Reason};
+use crate::kubernetes::names::{INGRESS, INGRESS_PORT};
 
 /// What the annotations say of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
