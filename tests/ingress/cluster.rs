@@ -63,8 +63,13 @@ impl Cluster {
     }
 
     /// The test API server.
-    pub(crate) fn server(&mut self) -> &mut ApiServer {
-        self.server.as_mut().expect("a test that needs the test API server starts it with start_own")
+    pub(crate) fn server(&self) -> Result<&ApiServer> {
+        self.server.as_ref().context("this test needs the test API server: start_own starts it")
+    }
+
+    /// The test API server, to end it and let it go on.
+    pub(crate) fn server_mut(&mut self) -> Result<&mut ApiServer> {
+        self.server.as_mut().context("this test needs the test API server: start_own starts it")
     }
 
     /// The whole name of one of this test's namespaces.
@@ -112,7 +117,9 @@ impl Cluster {
 
     /// `kubectl apply --server-side`.
     pub(crate) fn apply(&self, object: &Value) -> Result<()> {
-        self.kubectl_with(&["apply", "--server-side", "--force-conflicts", "-f", "-"], &object.to_string()).map(drop)
+        // The API server judges; the test one has no schema for kubectl to judge by.
+        let args = ["apply", "--server-side", "--force-conflicts", "--validate=false", "-f", "-"];
+        self.kubectl_with(&args, &object.to_string()).map(drop)
     }
 
     /// Runs kubectl.

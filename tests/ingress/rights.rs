@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::{Context as _, Result};
 use interceptor::kubernetes::permissions::{MANAGER, Permission};
 use interceptor_tests::apiserver::Rule;
+use interceptor_tests::apiserver::resource::Resource;
 
 use crate::cluster::Cluster;
 use crate::manifests::{granted, render};
@@ -19,28 +20,28 @@ fn rules(permissions: impl IntoIterator<Item = Permission>) -> Vec<Rule> {
 }
 
 /// Does everything that the manager ever does to a cluster.
-fn a_day(cluster: &mut Cluster) -> Result<()> {
+fn a_day(cluster: &Cluster) -> Result<()> {
     let manager = cluster.manager("one")?;
     cluster
         .wait_hosts("azureuser", "azds-servicea", Some(&["azureuser.s.dev.servicea"]))
         .with_context(|| manager.log())?;
-    cluster.server().delete(service(), &cluster.name("azureuser"), "servicea")?;
+    cluster.server()?.delete(service()?, &cluster.name("azureuser"), "servicea")?;
     cluster.wait_hosts("azureuser", "azds-servicea", None).with_context(|| manager.log())?;
     cluster.service("dev", "grpcb", &[("grpc", 50051), ("metrics", 9090)])?;
     cluster.wait_event("dev", "grpcb", "NoPort")?;
     Ok(())
 }
 
-fn service() -> &'static interceptor_tests::apiserver::resource::Resource {
-    interceptor_tests::apiserver::resource::Resource::named("", "services").expect("services are known")
+fn service() -> Result<&'static Resource> {
+    Resource::named("", "services").context("the test API server has no services")
 }
 
 #[test]
 fn the_manager_asks_for_what_the_code_lists_and_the_manifests_grant() -> Result<()> {
     let mut cluster = Cluster::start_own()?;
     cluster.worked_example()?;
-    a_day(&mut cluster)?;
-    let calls = cluster.server().calls();
+    a_day(&cluster)?;
+    let calls = cluster.server()?.calls();
     let ours = calls.iter().filter(|call| call.user_agent.starts_with("interceptor-ingress-manager"));
     let asked: BTreeSet<(String, String, String)> =
         ours.map(|call| (call.verb.clone(), call.group.clone(), call.resource.clone())).collect();
@@ -69,8 +70,8 @@ fn the_manager_works_with_no_more_than_the_manifests_grant() -> Result<()> {
         resources: vec!["*".into()],
         verbs: vec!["list".into()],
     });
-    cluster.server().allow_only(allowed);
-    a_day(&mut cluster)
+    cluster.server()?.allow_only(allowed);
+    a_day(&cluster)
 }
 
 #[test]
@@ -78,10 +79,10 @@ fn a_right_that_is_missing_is_told_with_what_to_do_and_the_rest_goes_on() -> Res
     let mut cluster = Cluster::start_own()?;
     cluster.worked_example()?;
     let every = ["get", "list", "watch", "create", "update", "patch"].map(str::to_owned).to_vec();
-    cluster.server().allow_only(vec![Rule { groups: vec!["*".into()], resources: vec!["*".into()], verbs: every }]);
+    cluster.server()?.allow_only(vec![Rule { groups: vec!["*".into()], resources: vec!["*".into()], verbs: every }]);
     let manager = cluster.manager("one")?;
     cluster.wait_hosts("azureuser", "azds-servicea", Some(&["azureuser.s.dev.servicea"]))?;
-    cluster.server().delete(service(), &cluster.name("azureuser"), "servicea")?;
+    cluster.server()?.delete(service()?, &cluster.name("azureuser"), "servicea")?;
     let problem = manager.wait_problem("Refused")?;
     let message = problem["message"].as_str().unwrap_or_default();
     assert!(message.contains("ClusterRole") && message.contains("cannot delete"), "{problem}");

@@ -20,8 +20,9 @@ use super::view::{Trim, View};
 
 /// For one answer of the API server.
 const DEADLINE: Duration = Duration::from_secs(5);
-/// The API server takes no longer note.
+/// The API server takes no longer note, and no longer name.
 const MAX_NOTE: usize = 1024;
+const MAX_INSTANCE: usize = 128;
 
 /// Writes Events.
 pub(super) struct Events {
@@ -63,11 +64,11 @@ fn event(problem: &Problem, regarding: ObjectReference, identity: &str, now: Tim
         type_: Some("Warning".to_owned()),
         reason: Some(problem.reason.as_str().to_owned()),
         action: Some("Expose".to_owned()),
-        note: Some(cut(&problem.message)),
+        note: Some(cut(&problem.message, MAX_NOTE)),
         regarding: Some(regarding),
         event_time: Some(MicroTime(now)),
         reporting_controller: Some(MANAGER.to_owned()),
-        reporting_instance: Some(identity.to_owned()),
+        reporting_instance: Some(cut(identity, MAX_INSTANCE)),
         ..Event::default()
     }
 }
@@ -91,8 +92,8 @@ fn reference(object: &Object, view: &View) -> ObjectReference {
 }
 
 /// Cuts a text at the bound, between characters.
-fn cut(text: &str) -> String {
-    let mut end = text.len().min(MAX_NOTE);
+fn cut(text: &str, most: usize) -> String {
+    let mut end = text.len().min(most);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
@@ -106,9 +107,9 @@ mod tests {
 
     #[test]
     fn a_note_is_cut_between_characters() {
-        assert_eq!(cut("short"), "short");
-        assert_eq!(cut(&"ä".repeat(1000)).len(), 1024);
-        assert_eq!(cut(&format!("x{}", "ä".repeat(1000))).len(), 1023);
+        assert_eq!(cut("short", 9), "short");
+        assert_eq!(cut(&"ä".repeat(1000), 1024).len(), 1024);
+        assert_eq!(cut(&format!("x{}", "ä".repeat(1000)), 1024).len(), 1023);
     }
 
     #[test]

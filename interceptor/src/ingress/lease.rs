@@ -20,6 +20,10 @@ pub const LEASE: &str = "interceptor-ingress-manager";
 const DURATION: Duration = Duration::from_secs(15);
 /// A holder that could not renew for that long stops writing.
 const RENEW_DEADLINE: Duration = Duration::from_secs(10);
+/// For one write of the manager: one that began before the holder had to stop ends before others may begin.
+pub(super) const WRITE_DEADLINE: Duration = DURATION.saturating_sub(RENEW_DEADLINE);
+/// For one look at the Lease.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Between two looks at the Lease.
 const PERIOD: Duration = Duration::from_secs(2);
 
@@ -94,14 +98,16 @@ pub(super) async fn elect(
     let mut elector = Elector { api, identity, observer: Observer::default(), renewed: None };
     loop {
         let started = Instant::now();
-        match timeout(RENEW_DEADLINE / 2, elector.attempt()).await {
+        // A holder must know in time that it is none any more, so it does not wait longer than that.
+        let patience = elector.left().filter(|left| !left.is_zero()).unwrap_or(PATIENCE).min(PATIENCE);
+        match timeout(patience, elector.attempt()).await {
             Ok(Ok(true)) => elector.renewed = Some(started),
             Ok(Ok(false)) => elector.renewed = None,
             // Whether it is still ours is decided by time.
             Ok(Err(error)) => tracing::warn!(%error, lease = LEASE, "asking for the lease"),
             Err(_) => tracing::warn!(lease = LEASE, "asking for the lease: no answer from the API server"),
         }
-        let left = elector.renewed.map(|renewed| RENEW_DEADLINE.saturating_sub(renewed.elapsed()));
+        let left = elector.left();
         let leads = left.is_some_and(|left| !left.is_zero());
         if leading.send_if_modified(|now| std::mem::replace(now, leads) != leads) {
             tracing::info!(identity = elector.identity, leads, "the lease has changed hands");
@@ -127,6 +133,11 @@ struct Elector {
 }
 
 impl Elector {
+    /// How long it may still write; `None` where it does not hold the Lease.
+    fn left(&self) -> Option<Duration> {
+        self.renewed.map(|renewed| RENEW_DEADLINE.saturating_sub(renewed.elapsed()))
+    }
+
     /// Whether the Lease is ours after this.
     async fn attempt(&mut self) -> kube::Result<bool> {
         let lease = self.api.get_opt(LEASE).await?;

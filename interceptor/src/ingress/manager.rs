@@ -3,6 +3,7 @@
 //! Everything runs on one thread. A round begins when something has changed (after a moment, in which more may change),
 //! when a failed write is to be tried again, and every ten minutes in any case.
 
+use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -155,7 +156,7 @@ impl Controller {
         loop {
             let leads = *self.leading.borrow_and_update();
             self.board.set_leading(leads);
-            let pause = if leads { self.round().await.unwrap_or(RESYNC).min(RESYNC) } else { RESYNC };
+            let pause = if leads { self.round().await.unwrap_or(RESYNC).min(RESYNC) } else { self.rest() };
             let goes_on = tokio::select! {
                 goes_on = self.view.listen() => goes_on && self.settle().await,
                 () = sleep(pause) => true,
@@ -165,6 +166,13 @@ impl Controller {
                 return;
             }
         }
+    }
+
+    /// What was known when it last led is another's business now.
+    fn rest(&self) -> Duration {
+        self.board.set_problems(&BTreeSet::new());
+        self.board.set_objects(0, 0);
+        RESYNC
     }
 
     /// Takes in what follows within a moment.

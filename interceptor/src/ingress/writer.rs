@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout};
 
 use super::facts::Facts;
 use super::labels::MANAGER;
+use super::lease::WRITE_DEADLINE;
 use super::objects::is_ours;
 use super::pace::{Backoff, Pace};
 use super::plan::plan;
@@ -24,15 +25,17 @@ use super::report::{Board, Verb};
 use super::view::Key;
 use crate::config::Config;
 
-/// For one answer of the API server.
-const DEADLINE: Duration = Duration::from_secs(10);
+/// Writes of one round; then what has changed meanwhile is looked at.
+const ROUND: usize = 100;
+/// After a round that was not enough: what it wrote has come back by then.
+const NEXT_ROUND: Duration = Duration::from_millis(50);
 
 /// What became of a round.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
     /// What cannot be done.
     pub(super) problems: BTreeSet<Problem>,
-    /// When to try again what failed; nothing failed where it is `None`.
+    /// When to go on with what failed or was too much for one round.
     pub(super) retry: Option<Duration>,
 }
 
@@ -45,17 +48,20 @@ pub(super) struct Writer {
     failed: HashMap<Key, (Backoff, Problem)>,
     leading: watch::Receiver<bool>,
     board: Board,
+    /// Writes that this round may still make.
+    left: usize,
 }
 
 impl Writer {
     pub(super) fn new(client: Client, config: Config, leading: watch::Receiver<bool>, board: Board) -> Self {
-        Self { client, config, pace: Pace::default(), failed: HashMap::new(), leading, board }
+        Self { client, config, pace: Pace::default(), failed: HashMap::new(), leading, board, left: 0 }
     }
 
     /// One round. Stops where it is when this manager no longer leads.
     pub(super) async fn reconcile(&mut self, facts: &Facts, there: &HashMap<Key, Ingress>) -> Outcome {
         let plan = plan(facts, &self.config.routing.ingress_suffixes, self.config.ingress.class.as_deref());
         let mut in_force = 0;
+        self.left = ROUND;
         let wanted: HashMap<Key, Ingress> = plan
             .wanted
             .iter()
@@ -88,7 +94,8 @@ impl Writer {
         problems.extend(self.failed.values().map(|(_, problem)| problem.clone()));
         self.board.set_objects(plan.wanted.len(), in_force);
         let now = Instant::now();
-        let retry = self.failed.values().map(|(backoff, _)| backoff.left(now)).min();
+        let unfinished = (self.left == 0).then_some(NEXT_ROUND);
+        let retry = self.failed.values().map(|(backoff, _)| backoff.left(now)).chain(unfinished).min();
         Outcome { problems, retry }
     }
 
@@ -100,18 +107,22 @@ impl Writer {
         if self.failed.get(key).is_some_and(|(backoff, _)| !backoff.left(Instant::now()).is_zero()) {
             return true;
         }
+        if self.left == 0 {
+            return false;
+        }
+        self.left -= 1;
         self.pace.wait().await;
         if !*self.leading.borrow() {
             return false;
         }
-        let written = timeout(DEADLINE, call(self)).await;
+        let written = timeout(WRITE_DEADLINE, call(self)).await;
         let (namespace, name) = key;
         let failure = match &written {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(explain(verb, error)),
             Err(_) => Some((
                 Reason::Refused,
-                format!("{verb}: no answer from the API server within {} s", DEADLINE.as_secs()),
+                format!("{verb}: no answer from the API server within {} s", WRITE_DEADLINE.as_secs()),
             )),
         };
         self.board.count_write(verb, failure.is_none());
