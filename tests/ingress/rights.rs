@@ -29,7 +29,8 @@ fn a_day(cluster: &Cluster) -> Result<()> {
     cluster.wait_hosts("azureuser", "azds-servicea", None).with_context(|| manager.log())?;
     cluster.service("dev", "grpcb", &[("grpc", 50051), ("metrics", 9090)])?;
     cluster.wait_event("dev", "grpcb", "NoPort")?;
-    Ok(())
+    // Its farewell is an update of the Lease.
+    manager.end("-TERM")
 }
 
 fn service() -> Result<&'static Resource> {
