@@ -84,6 +84,9 @@ pub struct ServiceSpec {
     pub ports: Vec<PortSpec>,
     /// The pods behind it.
     pub endpoints: Vec<EndpointSpec>,
+    /// Whether connections to its endpoints' own addresses are routed, too. Otherwise they are left alone, and the endpoints
+    /// serve requests to copies of the service only.
+    pub endpoints_are_destinations: bool,
 }
 
 /// One port of a service.
@@ -106,7 +109,7 @@ pub struct EndpointSpec {
     pub address: IpAddr,
     /// Whether new connections may go there.
     pub ready: bool,
-    /// The target ports that differ from the service's, as (port name, port).
+    /// The target ports that differ from the service's, as (port name, port); 0 for one that it does not have.
     pub ports: Vec<(String, u16)>,
 }
 
