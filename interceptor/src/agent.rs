@@ -28,6 +28,8 @@ pub struct RunOptions {
     pub cluster: Option<ClusterOptions>,
     /// Overrides the configuration's admin socket.
     pub admin_socket: Option<PathBuf>,
+    /// Where the host's cgroup v2 is mounted, if not where the agent's own mounts say.
+    pub cgroup_root: Option<PathBuf>,
     /// Whether the hooks' debug messages are carried into the log.
     pub ebpf_log: bool,
 }

@@ -12,6 +12,7 @@ mod load;
 mod names;
 mod parse;
 mod path;
+mod pod_uid;
 mod reference;
 mod scalar;
 mod schema;
@@ -30,6 +31,7 @@ use std::time::Duration;
 
 pub use error::{ConfigErrors, Diagnostic, Kind, Position, Severity};
 pub use parse::Parsed;
+pub use pod_uid::PodUid;
 pub use reference::{EXAMPLE, reference_markdown};
 
 /// One configuration file, resolved.
@@ -135,6 +137,8 @@ pub enum NetnsRef {
     Path(PathBuf),
     /// That of a process.
     Pid(u32),
+    /// That of a pod of the kubelet, found by its cgroup.
+    Pod(PodUid),
 }
 
 /// Which requests go where.

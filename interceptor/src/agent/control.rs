@@ -67,7 +67,7 @@ impl Control {
         control
     }
 
-    /// Waits for the next look at the file and the workloads, or for news of the cluster, and takes it.
+    /// Waits for the next look at the file and the workloads, or for news of the cluster or of pods, and takes it.
     pub(super) async fn tick(&mut self) {
         let cluster = &mut self.cluster;
         let changes = async {
@@ -78,6 +78,10 @@ impl Control {
         };
         tokio::select! {
             _ = self.clock.tick() => {}
+            () = self.parts.controller.pods_stirred() => {
+                let snapshot = self.parts.snapshot.load_full();
+                return self.parts.controller.follow_pods(&snapshot);
+            }
             batch = changes => return self.take_changes(&batch),
         }
         if let Some(read) = self.file.as_mut().and_then(FileSource::changed) {

@@ -14,7 +14,9 @@ use crate::admin::{AdminSocket, AdminState, MetricsServer};
 use crate::bpf::{FlowMaps, Kernel};
 use crate::capture::{Controller, ControllerParts, Heartbeat};
 use crate::captured::Destinations;
+use crate::cgroup;
 use crate::config::{Config, Proxy, Splice};
+use crate::discovery::Pods;
 use crate::flow::Hub;
 use crate::metrics::{Metrics, SpliceEvent};
 use crate::net::buffer::BufferPool;
@@ -76,7 +78,9 @@ impl Parts {
         }
         status.set_workers(workers.len());
         let seen = workers.iter().map(WorkerHandle::last_seen_ns).collect();
-        let heartbeat = Heartbeat::start(kernel.control_map()?, &config.capture, seen, Arc::clone(&status));
+        let pods = Pods::new(options.cgroup_root.clone());
+        let inside = is_inside(config, &pods);
+        let heartbeat = Heartbeat::start(kernel.control_map()?, &config.capture, inside, seen, Arc::clone(&status));
         let heartbeat = heartbeat.context("starting the heartbeat")?;
 
         let (shutdown, ending) = watch::channel(false);
@@ -103,9 +107,16 @@ impl Parts {
             settings: config.capture.clone(),
             status: Arc::clone(&status),
             metrics: Arc::clone(&metrics),
+            pods,
         })?;
         Ok(Self { snapshot, metrics, status, controller, open, shutdown, heartbeat: Some(heartbeat) })
     }
+}
+
+/// Whether the agent sits below a cgroup that it captures, as it does where it runs as a pod.
+fn is_inside(config: &Config, pods: &Pods) -> bool {
+    let named = config.capture.cgroup.iter().chain(config.topology.workloads.iter().flat_map(|pod| &pod.cgroup));
+    named.chain(&pods.search()).any(|point| cgroup::is_inside(point))
 }
 
 /// How opaque bytes will move, and why so. Where kernel splice was asked for and does not work here, splice(2) takes its

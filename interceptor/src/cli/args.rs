@@ -159,6 +159,9 @@ pub(super) struct RunArgs {
     /// What to log: a level, or a level for each target
     #[arg(long, value_name = "LEVEL|FILTER", default_value = telemetry::DEFAULT_FILTER, value_parser = log_filter)]
     pub(super) log: String,
+    /// Where the host's cgroup v2 is mounted, for finding pods; otherwise the first mount that shows all of it
+    #[arg(long, value_name = "DIR")]
+    pub(super) cgroup_root: Option<PathBuf>,
     /// Carry the kernel hooks' debug messages into the log
     #[arg(long)]
     pub(super) ebpf_log: bool,
