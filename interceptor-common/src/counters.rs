@@ -45,14 +45,17 @@ counters! {
     InboundNoListener = 13, "inbound", "no_listener";
     /// The kernel refused to hand the connection to the listener: fail-open.
     InboundAssignFailed = 14, "inbound", "assign_failed";
-    /// connect() of the agent itself, which must run outside the captured cgroup: a bug that the hook renders harmless.
+    /// connect() of the agent itself, which took itself to be outside the captured cgroup: a bug that the hook renders
+    /// harmless.
     OutboundSelf = 15, "outbound", "self_capture";
     /// A pod of a root space called a service with a single copy: routing it could change nothing (`capture.services`).
     OutboundOnlyCopy = 16, "outbound", "only_copy";
+    /// connect() of the agent itself, which as a pod sits below the captured cgroup.
+    OutboundAgent = 17, "outbound", "agent";
 }
 
 /// How many counters there are.
-pub const COUNT: u32 = 17;
+pub const COUNT: u32 = 18;
 
 #[cfg(test)]
 mod tests {

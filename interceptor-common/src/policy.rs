@@ -87,6 +87,8 @@ pub trait ConnectView {
     fn is_in_root(&self) -> bool;
     /// Whether the caller is the agent itself.
     fn is_agent(&self) -> bool;
+    /// Whether the agent knows that it sits below the captured cgroup.
+    fn agent_inside(&self) -> bool;
     /// Whether the agent is [`alive`].
     fn agent_alive(&self) -> bool;
     /// Whether the socket is bound to a device.
@@ -119,7 +121,7 @@ pub fn connect(view: &impl ConnectView) -> Result<u32, Counter> {
         return Err(Counter::OutboundOnlyCopy);
     }
     if view.is_agent() {
-        return Err(Counter::OutboundSelf);
+        return Err(if view.agent_inside() { Counter::OutboundAgent } else { Counter::OutboundSelf });
     }
     if !view.agent_alive() {
         return Err(Counter::OutboundAgentStale);
@@ -184,6 +186,7 @@ mod tests {
         workload: bool,
         in_root: bool,
         agent: bool,
+        inside: bool,
         alive: bool,
         device: bool,
         source: bool,
@@ -196,6 +199,7 @@ mod tests {
         workload: true,
         in_root: false,
         agent: false,
+        inside: false,
         alive: true,
         device: false,
         source: false,
@@ -222,6 +226,9 @@ mod tests {
         fn is_agent(&self) -> bool {
             self.agent
         }
+        fn agent_inside(&self) -> bool {
+            self.inside
+        }
         fn agent_alive(&self) -> bool {
             self.alive
         }
@@ -239,6 +246,8 @@ mod tests {
     #[test]
     fn a_captured_destination_of_a_workload_is_redirected() {
         assert_eq!(connect(&GOOD), Ok(0x1234));
+        // Where the agent sits says nothing of other callers.
+        assert_eq!(connect(&Call { inside: true, ..GOOD }), Ok(0x1234));
     }
 
     #[test]
@@ -276,6 +285,8 @@ mod tests {
             (Call { captured: None, workload: false, ..GOOD }, Counter::OutboundNotCaptured),
             (Call { workload: false, ..GOOD }, Counter::OutboundNotWorkload),
             (Call { agent: true, ..GOOD }, Counter::OutboundSelf),
+            (Call { agent: true, inside: true, ..GOOD }, Counter::OutboundAgent),
+            (Call { agent: true, inside: true, alive: false, ..GOOD }, Counter::OutboundAgent),
             (Call { alive: false, ..GOOD }, Counter::OutboundAgentStale),
             (Call { device: true, ..GOOD }, Counter::OutboundBoundDevice),
             (Call { source: true, ..GOOD }, Counter::OutboundBoundSource),

@@ -46,8 +46,10 @@ pub struct Control {
     pub agent_cgroup: u64,
     /// The outbound listener's port.
     pub outbound_port: NetPort,
+    /// 1 where the agent sits below a cgroup that it captures, so that the hooks see its connections; otherwise 0.
+    pub agent_inside: u16,
     /// Explicit padding.
-    pub pad: [u16; 3],
+    pub pad: [u16; 2],
 }
 
 /// Names the application's socket of an intercepted flow.

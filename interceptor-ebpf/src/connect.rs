@@ -51,6 +51,10 @@ impl ConnectView for View<'_> {
             .is_some_and(|control| control.agent_cgroup != 0 && control.agent_cgroup == ctx::current_cgroup())
     }
     #[inline(always)]
+    fn agent_inside(&self) -> bool {
+        maps::control().is_some_and(|control| control.agent_inside != 0)
+    }
+    #[inline(always)]
     fn agent_alive(&self) -> bool {
         maps::agent_alive()
     }

@@ -12,6 +12,7 @@ mod load;
 mod names;
 mod parse;
 mod path;
+mod pod_uid;
 mod reference;
 mod scalar;
 mod schema;
@@ -31,6 +32,7 @@ use std::time::Duration;
 
 pub use error::{ConfigErrors, Diagnostic, Kind, Position, Severity};
 pub use parse::Parsed;
+pub use pod_uid::PodUid;
 pub use reference::{EXAMPLE, reference_markdown};
 
 /// One configuration file, resolved.
@@ -87,6 +89,9 @@ pub struct ServiceSpec {
     pub ports: Vec<PortSpec>,
     /// The pods behind it.
     pub endpoints: Vec<EndpointSpec>,
+    /// Whether connections to its endpoints' own addresses are routed, too. Otherwise they are left alone, and the endpoints
+    /// serve requests to copies of the service only.
+    pub endpoints_are_destinations: bool,
 }
 
 /// One port of a service.
@@ -109,7 +114,7 @@ pub struct EndpointSpec {
     pub address: IpAddr,
     /// Whether new connections may go there.
     pub ready: bool,
-    /// The target ports that differ from the service's, as (port name, port).
+    /// The target ports that differ from the service's, as (port name, port); 0 for one that it does not have.
     pub ports: Vec<(String, u16)>,
 }
 
@@ -135,6 +140,8 @@ pub enum NetnsRef {
     Path(PathBuf),
     /// That of a process.
     Pid(u32),
+    /// That of a pod of the kubelet, found by its cgroup.
+    Pod(PodUid),
 }
 
 /// Which requests go where.

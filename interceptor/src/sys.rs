@@ -1,15 +1,68 @@
 //! System calls that neither std nor nix wraps, or that need care beyond a call: the crate's only unsafe code.
 //!
-//! Small functions, each with one job. Called by `capture`, `net` and, through `bpf`, `preflight`.
+//! Small functions, each with one job. Called by `capture`, `net`, `discovery` and, through `bpf`, `preflight`.
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use nix::sched::{CloneFlags, setns};
+use nix::sys::inotify::{InitFlags, Inotify, InotifyEvent};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// `SO_NETNS_COOKIE` (include/uapi/asm-generic/socket.h, Linux 5.14).
 const SO_NETNS_COOKIE: libc::c_int = 71;
+
+/// An inotify instance that the runtime waits for.
+#[derive(Debug)]
+pub struct AsyncInotify(AsyncFd<Instance>);
+
+/// What tokio asks for, and nix does not give.
+#[derive(Debug)]
+struct Instance(Inotify);
+
+impl AsRawFd for Instance {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_fd().as_raw_fd()
+    }
+}
+
+impl AsyncInotify {
+    /// An instance that watches nothing yet.
+    ///
+    /// # Errors
+    /// Where the user has no more instances (`fs.inotify.max_user_instances`).
+    ///
+    /// # Panics
+    /// Outside of a runtime.
+    pub fn new() -> io::Result<Self> {
+        let instance = Instance(Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?);
+        // SAFETY: the instance owns its descriptor, and nobody can put another one in its place: no method hands it out
+        // mutably.
+        Ok(Self(unsafe { AsyncFd::register_with_interest(instance, Interest::READABLE) }?))
+    }
+
+    /// The instance, to add and remove watches.
+    pub fn watches(&self) -> &Inotify {
+        &self.0.get_ref().0
+    }
+
+    /// Waits until there are events. To be followed by [`read`](Self::read) until that has none.
+    ///
+    /// # Errors
+    /// Where the runtime ends.
+    pub async fn readable(&self) -> io::Result<()> {
+        self.0.readable().await.map(drop)
+    }
+
+    /// Some events; none when all were read.
+    pub fn read(&self) -> Vec<InotifyEvent> {
+        // The runtime learns from the EAGAIN that it has to wait again.
+        let read = |instance: &Instance| instance.0.read_events().map_err(io::Error::from);
+        self.0.try_io(Interest::READABLE, read).unwrap_or_default()
+    }
+}
 
 /// Runs `work` in another network namespace; what it opens stays there.
 ///

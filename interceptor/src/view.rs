@@ -151,6 +151,7 @@ pub fn workloads(snapshot: &Snapshot, status: &StatusBoard) -> Vec<WorkloadView>
                 netns: match &workload.netns {
                     NetnsRef::Path(path) => path.display().to_string(),
                     NetnsRef::Pid(pid) => format!("pid {pid}"),
+                    NetnsRef::Pod(uid) => format!("pod {uid}"),
                 },
                 cgroup: workload.cgroup.as_ref().map(|path| path.display().to_string()),
                 state,

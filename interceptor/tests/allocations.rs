@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 use interceptor::captured::{Captured, Destinations};
-use interceptor::config::{Config, NetnsRef, Proxy};
+use interceptor::config::{Config, Proxy};
 use interceptor::flow::Hub;
 use interceptor::kernel::KernelSide;
 use interceptor::metrics::Metrics;
@@ -125,10 +125,9 @@ async fn proxy_one(front: TcpListener, to: SocketAddr) {
     let (stream, client) = front.accept().unwrap();
     stream.set_nonblocking(true).unwrap();
     let stream = tokio::net::TcpStream::from_std(stream).unwrap();
-    let own = NetnsRef::Path("/proc/self/ns/net".into());
     let workload = Captured {
         name: Arc::from("workload"),
-        netns: Netns::open(&own).unwrap(),
+        netns: Netns::open("/proc/self/ns/net".as_ref()).unwrap(),
         cookie: 1,
         addresses: vec![to.ip()],
         open: AtomicUsize::new(0),

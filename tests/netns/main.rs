@@ -25,6 +25,10 @@ mod metrics;
 #[cfg(test)]
 mod opaque;
 #[cfg(test)]
+mod pods;
+#[cfg(test)]
+mod probes;
+#[cfg(test)]
 mod real;
 #[cfg(test)]
 mod reload;

@@ -42,21 +42,29 @@ impl Agent {
 
     /// Starts the agent as a node would run it, with the log it has by default, and waits until it is ready.
     pub fn start_deployed(lab: &Lab, config: &Config) -> Result<Agent> {
-        let mut agent = Agent::spawn(lab, &config.to_text(), config.admin_socket(), &[])?;
+        let mut agent = Agent::spawn(lab, lab.on_node(), &config.to_text(), config.admin_socket(), &[])?;
         agent.wait_ready()?;
         Ok(agent)
     }
 
     /// Starts the agent with any text as its configuration, and does not wait.
     pub fn start_unready(lab: &Lab, config: &str, socket: &Path) -> Result<Agent> {
-        Agent::spawn(lab, config, socket, &["--log", "debug"])
+        Agent::spawn(lab, lab.on_node(), config, socket, &["--log", "debug"])
     }
 
-    fn spawn(lab: &Lab, config: &str, socket: &Path, more: &[&str]) -> Result<Agent> {
+    /// Starts the agent in another place than the node's own cgroup, with more arguments, and waits until it is ready.
+    pub fn start_at(lab: &Lab, place: &Place, config: &Config, more: &[&str]) -> Result<Agent> {
+        let more = [&["--log", "debug"], more].concat();
+        let mut agent = Agent::spawn(lab, place, &config.to_text(), config.admin_socket(), &more)?;
+        agent.wait_ready()?;
+        Ok(agent)
+    }
+
+    fn spawn(lab: &Lab, place: &Place, config: &str, socket: &Path, more: &[&str]) -> Result<Agent> {
         let binary = bins::interceptor()?;
         let file = lab.temp().join("interceptor.yaml");
         write_atomically(&file, config)?;
-        let node = lab.on_node().clone();
+        let node = place.clone();
         let config = file.as_os_str();
         let args = [OsStr::new("run"), OsStr::new("--config"), config];
         let process = node.spawn(&binary, args.into_iter().chain(more.iter().map(OsStr::new)))?;

@@ -92,6 +92,14 @@ impl Config {
         self
     }
 
+    /// Leaves one key of a section out.
+    pub fn unset(&mut self, section: &str, key: &str) -> &mut Config {
+        if let Some(Value::Object(section)) = self.root.get_mut(section) {
+            section.remove(key);
+        }
+        self
+    }
+
     /// The file's text.
     pub fn to_text(&self) -> String {
         format!("{:#}\n", Value::Object(self.root.clone()))

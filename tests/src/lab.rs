@@ -109,10 +109,31 @@ impl Lab {
 
     /// Starts a pod: a namespace with an address of each family and a cgroup below [`Lab::pods_cgroup`].
     pub fn pod(&self, name: &str) -> Result<Pod> {
+        self.pod_at(name, &self.pods_cgroup().join(name))
+    }
+
+    /// Starts a pod whose processes are in that cgroup directory, which is made with all above it.
+    pub fn pod_at(&self, name: &str, cgroup: &Path) -> Result<Pod> {
+        let number = self.next_number()?;
+        self.sandbox(name, cgroup, number)
+    }
+
+    /// Makes the sandbox of a removed pod anew: another namespace with the same addresses.
+    pub fn pod_again(&self, pod: &Pod, cgroup: &Path) -> Result<Pod> {
+        self.sandbox(pod.name(), cgroup, pod.number())
+    }
+
+    fn next_number(&self) -> Result<u8> {
         // Numbers are not used again: a late packet of a removed pod never reaches another one.
         let number = u8::try_from(self.next_pod.fetch_add(1, Ordering::Relaxed)).ok().filter(|number| *number < 255);
-        let number = number.context("a laboratory holds at most 253 pods in its life")?;
-        Place::new(name, self.pods_cgroup().join(name), &self.logs(), &self.pauses)
+        number.context("a laboratory holds at most 253 pods in its life")
+    }
+
+    fn sandbox(&self, name: &str, cgroup: &Path, number: u8) -> Result<Pod> {
+        if let Some(above) = cgroup.parent() {
+            fs::create_dir_all(above).with_context(|| format!("making the cgroup {}", above.display()))?;
+        }
+        Place::new(name, cgroup.to_owned(), &self.logs(), &self.pauses)
             .and_then(|place| Pod::new(place, number, &self.node, &self.pauses))
             .with_context(|| format!("starting the pod {name}"))
     }

@@ -16,6 +16,7 @@ pub mod config;
 pub mod demo;
 pub mod guardian;
 pub mod http;
+pub mod kubelet;
 pub mod lab;
 pub mod listening;
 pub mod netns;

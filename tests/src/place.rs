@@ -34,7 +34,7 @@ impl Place {
     }
 
     /// The same namespace with another cgroup directory, which must exist.
-    pub(crate) fn with_cgroup(&self, name: &str, cgroup: PathBuf) -> Place {
+    pub fn with_cgroup(&self, name: &str, cgroup: PathBuf) -> Place {
         Place { name: name.to_owned(), cgroup, netns: Arc::clone(&self.netns), logs: self.logs.clone() }
     }
 

@@ -30,8 +30,7 @@ pub struct Pod {
 impl Pod {
     /// Makes the pod with this number (the last part of its addresses) and its link to the node.
     pub(crate) fn new(place: Place, number: u8, node: &Place, pauses: &Pauses) -> Result<Pod> {
-        let v4 = Ipv4Addr::new(10, 244, 0, number);
-        let v6 = Ipv6Addr::new(0xfd00, 0x244, 0, 0, 0, 0, 0, number.into());
+        let (v4, v6) = addresses(number);
         let link = format!("pod{number}");
         // Link-local addresses are our own: those of the kernel are unusable for a second (duplicate detection), and
         // without any the node cannot ask for the neighbour of a forwarded packet.
@@ -60,6 +59,11 @@ impl Pod {
              route add ::/0 via {GATEWAY_V6} src {v6}\n"
         ))?;
         Ok(Pod { place, node: node.clone(), pauses: pauses.clone(), link, v4, v6 })
+    }
+
+    /// The last part of its addresses.
+    pub(crate) fn number(&self) -> u8 {
+        self.v4.octets()[3]
     }
 
     /// Both addresses.
@@ -91,6 +95,11 @@ impl Pod {
         // The namespace itself lives as long as a descriptor of it (the agent's, ours); the link need not.
         self.node.ip(&format!("link del {}\n", self.link))
     }
+}
+
+/// The addresses of the pod with this number: the first of a laboratory has number 2, the next one 3.
+pub fn addresses(number: u8) -> (Ipv4Addr, Ipv6Addr) {
+    (Ipv4Addr::new(10, 244, 0, number), Ipv6Addr::new(0xfd00, 0x244, 0, 0, 0, 0, 0, number.into()))
 }
 
 impl Deref for Pod {

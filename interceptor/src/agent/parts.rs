@@ -14,13 +14,14 @@ use crate::admin::{AdminSocket, AdminState, MetricsServer};
 use crate::bpf::{FlowMaps, Kernel};
 use crate::capture::{Controller, ControllerParts, Heartbeat};
 use crate::captured::Destinations;
+use crate::cgroup;
 use crate::config::{Config, Proxy, Splice};
+use crate::discovery::Pods;
 use crate::flow::Hub;
 use crate::metrics::{Metrics, SpliceEvent};
 use crate::net::buffer::BufferPool;
 use crate::proxy::{Context, selftest};
 use crate::snapshot::Snapshot;
-use crate::source::file::FileSource;
 use crate::status::StatusBoard;
 use crate::sys;
 use crate::worker::WorkerHandle;
@@ -43,16 +44,16 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    pub(super) fn start(config: &Config, options: &RunOptions, source: &FileSource) -> Result<Self> {
+    pub(super) fn start(config: &Config, options: &RunOptions, source: (&str, &str)) -> Result<Self> {
         let admin = AdminSocket::bind(&config.admin.socket)?;
         if let Err(error) = sys::raise_file_limit() {
             tracing::warn!(%error, "the limit of open files stays as it is");
         }
         let mut kernel = Kernel::load(options.ebpf_log, config.proxy.splice == Splice::Kernel)?;
-        let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::build(&config.topology, &config.routing, 1)));
+        let snapshot = Arc::new(ArcSwap::from_pointee(first_snapshot(config, options)));
         let hub = Arc::new(Hub::new(config.flows.capacity));
         let metrics = Arc::new(Metrics::new());
-        let status = Arc::new(StatusBoard::new("file", &source.path().display().to_string()));
+        let status = Arc::new(StatusBoard::new(source.0, source.1));
         let destinations = Arc::new(Destinations::new(config.capture.outbound_port));
         let counters = kernel.counters()?;
         metrics.set_kernel_reader(Box::new(move || counters.read()));
@@ -77,7 +78,9 @@ impl Parts {
         }
         status.set_workers(workers.len());
         let seen = workers.iter().map(WorkerHandle::last_seen_ns).collect();
-        let heartbeat = Heartbeat::start(kernel.control_map()?, &config.capture, seen, Arc::clone(&status));
+        let pods = Pods::new(options.cgroup_root.clone());
+        let inside = is_inside(config, &pods);
+        let heartbeat = Heartbeat::start(kernel.control_map()?, &config.capture, inside, seen, Arc::clone(&status));
         let heartbeat = heartbeat.context("starting the heartbeat")?;
 
         let (shutdown, ending) = watch::channel(false);
@@ -104,9 +107,16 @@ impl Parts {
             settings: config.capture.clone(),
             status: Arc::clone(&status),
             metrics: Arc::clone(&metrics),
+            pods,
         })?;
         Ok(Self { snapshot, metrics, status, controller, open, shutdown, heartbeat: Some(heartbeat) })
     }
+}
+
+/// Whether the agent sits below a cgroup that it captures, as it does where it runs as a pod.
+fn is_inside(config: &Config, pods: &Pods) -> bool {
+    let named = config.capture.cgroup.iter().chain(config.topology.workloads.iter().flat_map(|pod| &pod.cgroup));
+    named.chain(&pods.search()).any(|point| cgroup::is_inside(point))
 }
 
 /// How opaque bytes will move, and why so. Where kernel splice was asked for and does not work here, splice(2) takes its
@@ -130,6 +140,14 @@ fn splice_backend(splice: &mut Splice, kernel: &Kernel, metrics: &Metrics) -> Re
             *splice = Splice::Splice;
             Ok(("splice", format!("kernel was asked for and is not possible here: {why}")))
         }
+    }
+}
+
+/// What the file says, or nothing until the cluster is known.
+fn first_snapshot(config: &Config, options: &RunOptions) -> Snapshot {
+    match options.cluster {
+        Some(_) => Snapshot::empty(&config.routing),
+        None => Snapshot::build(&config.topology, &config.routing, 1),
     }
 }
 

@@ -10,6 +10,8 @@ use interceptor_common as common;
 
 use crate::bpf::{BpfError, CaptureMaps, Kernel, NetnsLink};
 use crate::captured::Captured;
+use crate::config::NetnsRef;
+use crate::discovery::{Missing, Pods};
 use crate::net::netns::Netns;
 use crate::net::socket::{self, Listeners};
 use crate::snapshot::Workload;
@@ -19,6 +21,9 @@ use crate::worker::{WorkerGone, WorkerHandle};
 /// A workload that could not be captured; it keeps its direct traffic.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum AttachError {
+    /// It is a pod that is not found.
+    #[error(transparent)]
+    Missing(#[from] Missing),
     /// Its namespace is not there.
     #[error("opening network namespace {path}: {source}; is the pod gone?")]
     Netns {
@@ -46,6 +51,13 @@ pub(super) enum AttachError {
     Worker(#[from] WorkerGone),
 }
 
+impl AttachError {
+    /// Whether it comes by itself, as opposed to what somebody has to mend.
+    pub(super) fn is_yet_to_come(&self) -> bool {
+        matches!(self, Self::Missing(missing) if missing.is_yet_to_come())
+    }
+}
+
 fn listen_hint(error: &io::Error) -> &'static str {
     if error.kind() == io::ErrorKind::AddrInUse {
         "; the pod uses that port itself: choose another one with capture.outbound_port"
@@ -65,6 +77,18 @@ pub(super) struct Attached {
     _link: Option<NetnsLink>,
 }
 
+/// Opens a workload's network namespace.
+pub(super) fn open(pods: &Pods, workload: &Workload) -> Result<Netns, AttachError> {
+    let (name, netns) = match (&workload.netns, workload.netns.path()) {
+        (NetnsRef::Pod(uid), _) => (format!("of pod {uid}"), pods.find(uid)?.netns.try_clone()),
+        (_, path) => {
+            let path = path.unwrap_or_default();
+            (path.display().to_string(), Netns::open(&path))
+        }
+    };
+    netns.map_err(|source| AttachError::Netns { path: name, source })
+}
+
 /// Attaches a workload. Order matters: its listeners accept before anything is sent to them.
 pub(super) fn attach(
     kernel: &mut Kernel,
@@ -72,11 +96,9 @@ pub(super) fn attach(
     workers: &[WorkerHandle],
     outbound_port: u16,
     workload: &Workload,
+    netns: Netns,
     in_root: bool,
 ) -> Result<Attached, AttachError> {
-    let path = workload.netns.path();
-    let netns = Netns::open(&workload.netns)
-        .map_err(|source| AttachError::Netns { path: path.display().to_string(), source })?;
     let listen = |source| AttachError::Listen { port: outbound_port, source };
     let listeners = socket::listen_in(&netns, outbound_port, workers.len()).map_err(listen)?;
     let cookie = match listeners.first() {

@@ -11,13 +11,15 @@ use std::sync::Arc;
 use interceptor_common::{Address, names};
 
 use super::addresses::Addresses;
-use super::attach::{Attached, attach};
+use super::attach::{Attached, attach, open};
 use super::close::Closer;
 use crate::bpf::{BpfError, CaptureMaps, CgroupLinks, HookState, Kernel};
 use crate::captured::Destinations;
 use crate::cgroup;
-use crate::config::Capture;
+use crate::config::{Capture, NetnsRef};
+use crate::discovery::Pods;
 use crate::metrics::Metrics;
+use crate::net::netns::Identity;
 use crate::snapshot::{Delta, Snapshot, Workload};
 use crate::status::{self, StatusBoard, WorkloadState};
 use crate::wanted::{Calls, Wanted};
@@ -37,6 +39,8 @@ pub struct ControllerParts {
     pub status: Arc<StatusBoard>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Where workloads that are pods of the kubelet are found.
+    pub pods: Pods,
 }
 
 /// Keeps the kernel at what the latest snapshot says.
@@ -87,6 +91,10 @@ impl Controller {
     /// Brings everything from the last snapshot to this one, which differs by that. What fails is shown in `status` and
     /// tried again at the next sweep.
     pub fn update(&mut self, snapshot: &Snapshot, delta: &Delta) {
+        if !delta.workloads.is_empty() {
+            let pods = snapshot.workloads().filter_map(|workload| Some((workload.pod()?, workload)));
+            self.parts.pods.follow(pods.map(|(uid, pod)| (uid, &pod.name, pod.addresses.as_slice())));
+        }
         let wanted = Wanted::new(snapshot, self.parts.settings.services);
         if !delta.workloads.is_empty() || self.cgroups.is_empty() {
             self.apply_cgroups(snapshot);
@@ -116,18 +124,34 @@ impl Controller {
         }
     }
 
+    /// Waits until something about the pods may have changed. To be followed by [`follow_pods`](Self::follow_pods); may be
+    /// dropped at any time.
+    pub async fn pods_stirred(&self) {
+        self.parts.pods.stirred().await;
+    }
+
+    /// Attaches pods that have come and detaches those that are gone or have another namespace now.
+    pub fn follow_pods(&mut self, snapshot: &Snapshot) {
+        let changed = self.parts.pods.take();
+        if changed.is_empty() {
+            return;
+        }
+        self.detach_gone(changed.iter());
+        self.apply_cgroups(snapshot);
+        let wanted = Wanted::new(snapshot, self.parts.settings.services);
+        self.attach_workloads(changed.iter().filter_map(|name| snapshot.workload(name)), &wanted);
+        self.apply_local(&wanted);
+        self.parts.status.set_captured(self.addresses.counts());
+        // As after a sweep.
+        drop(self.addresses.take_switched());
+    }
+
     /// Looks after workloads whose namespace went away or was made anew, and tries failed ones again.
     pub fn sweep(&mut self, snapshot: &Snapshot) {
-        let gone: Vec<Arc<str>> = self
-            .workloads
-            .iter()
-            .filter(|(_, attached)| attached.workload.netns.identity().ok() != Some(attached.captured.netns.identity()))
-            .map(|(name, _)| Arc::clone(name))
-            .collect();
-        for name in &gone {
-            tracing::info!(workload = %name, "its network namespace is gone");
-            self.detach(name);
-        }
+        // What has changed is found below, as for all other workloads.
+        self.parts.pods.sweep();
+        let all: Vec<Arc<str>> = self.workloads.keys().cloned().collect();
+        self.detach_gone(all.iter());
         let wanted = Wanted::new(snapshot, self.parts.settings.services);
         self.attach_workloads(snapshot.workloads(), &wanted);
         self.apply_cgroups(snapshot);
@@ -148,8 +172,25 @@ impl Controller {
         self.workloads.len()
     }
 
+    /// Detaches those of these workloads whose namespace is not there any more.
+    fn detach_gone<'n>(&mut self, names: impl Iterator<Item = &'n Arc<str>>) {
+        for name in names {
+            let Some(attached) = self.workloads.get(name) else { continue };
+            let now = match &attached.workload.netns {
+                NetnsRef::Pod(uid) => self.parts.pods.find(uid).ok().map(|found| found.netns.identity()),
+                file => file.path().and_then(|path| Identity::of(&path).ok()),
+            };
+            if now != Some(attached.captured.netns.identity()) {
+                tracing::info!(workload = %name, "its network namespace is gone");
+                self.detach(name);
+            }
+        }
+    }
+
     fn apply_cgroups(&mut self, snapshot: &Snapshot) {
-        let wanted = attach_points(self.parts.settings.cgroup.as_deref(), snapshot);
+        let wanted = attach_points(self.parts.settings.cgroup.as_deref(), self.parts.pods.trees(), snapshot);
+        // An agent that does not know its own cgroup would redirect its own connections, were it below one of these.
+        let exempt = cgroup::own_id().map_err(|error| error.to_string());
         let stays = |path: &PathBuf| wanted.contains(path) && path.is_dir();
         if !self.cgroups.keys().all(stays) {
             // First the peers, so that nothing arrives at another pod as routed that was not.
@@ -161,10 +202,8 @@ impl Controller {
             if self.cgroups.contains_key(&path) {
                 continue;
             }
-            let attached = match cgroup::check_outside(&path) {
-                Ok(()) => self.parts.kernel.attach_cgroup(&path).map_err(|error| error.to_string()),
-                Err(error) => Err(error.to_string()),
-            };
+            let attach = |_| self.parts.kernel.attach_cgroup(&path).map_err(|error| error.to_string());
+            let attached = exempt.clone().and_then(attach);
             match attached {
                 Ok(links) => {
                     self.refused.remove(&path);
@@ -233,16 +272,21 @@ impl Controller {
     fn attach(&mut self, workload: &Workload, in_root: bool) {
         let parts = &mut self.parts;
         let port = parts.settings.outbound_port;
-        match attach(&mut parts.kernel, &mut self.maps, &parts.workers, port, workload, in_root) {
+        let attached = open(&parts.pods, workload).and_then(|netns| {
+            attach(&mut parts.kernel, &mut self.maps, &parts.workers, port, workload, netns, in_root)
+        });
+        match attached {
             Ok(attached) => {
                 let cookie = attached.captured.cookie;
+                tracing::debug!(workload = %workload.name, cookie, "captured");
                 parts.status.set_workload(&workload.name, WorkloadState::Captured, &format!("netns cookie {cookie}"));
                 self.workloads.insert(Arc::clone(&workload.name), attached);
             }
             Err(error) => {
+                let state = if error.is_yet_to_come() { WorkloadState::Pending } else { WorkloadState::Failed };
                 let error = error.to_string();
                 tracing::debug!(workload = %workload.name, error, "not captured");
-                parts.status.set_workload(&workload.name, WorkloadState::Failed, &error);
+                parts.status.set_workload(&workload.name, state, &error);
             }
         }
         if parts.kernel.hooks().get(names::SK_LOOKUP) == Some(&HookState::Loaded) {
@@ -290,7 +334,8 @@ impl Controller {
         let points: Vec<&PathBuf> = self.cgroups.keys().filter(|path| stays(path)).collect();
         let common = self.parts.settings.cgroup.as_deref();
         let is_covered = |workload: &Workload| {
-            let own = workload.cgroup.as_deref().or(common);
+            let found = workload.pod().and_then(|uid| self.parts.pods.directory(uid));
+            let own = workload.cgroup.as_deref().or(found).or(common);
             own.is_some_and(|own| points.iter().any(|point| own.starts_with(point)))
         };
         let covered = self.workloads.values().filter(|attached| is_covered(&attached.workload));
@@ -307,9 +352,10 @@ impl Controller {
 }
 
 /// The cgroups to attach to: the topmost of all that are named, as hooks on a parent cover its children.
-fn attach_points(common: Option<&Path>, snapshot: &Snapshot) -> BTreeSet<PathBuf> {
+fn attach_points(common: Option<&Path>, trees: &[PathBuf], snapshot: &Snapshot) -> BTreeSet<PathBuf> {
     let all: BTreeSet<PathBuf> = common
         .into_iter()
+        .chain(trees.iter().map(PathBuf::as_path))
         .chain(snapshot.workloads().filter_map(|w| w.cgroup.as_deref()))
         .map(Path::to_owned)
         .collect();

@@ -29,13 +29,15 @@ pub struct Heartbeat {
 }
 
 impl Heartbeat {
-    /// Starts the heartbeat. `workers` are the times at which each worker last showed itself.
+    /// Starts the heartbeat. `inside` tells whether the agent sits below what it captures; `workers` are the times at
+    /// which each worker last showed itself.
     ///
     /// # Errors
     /// Where the first beat or the thread fails.
     pub fn start(
         mut map: ControlMap,
         settings: &Capture,
+        inside: bool,
         workers: Vec<Arc<AtomicU64>>,
         status: Arc<StatusBoard>,
     ) -> io::Result<Self> {
@@ -43,9 +45,11 @@ impl Heartbeat {
         let alive = Control {
             heartbeat_ns: 0,
             timeout_ns,
+            // Where it is not known nothing is attached.
             agent_cgroup: cgroup::own_id().unwrap_or_default(),
             outbound_port: NetPort::from_host(settings.outbound_port),
-            pad: [0; 3],
+            agent_inside: inside.into(),
+            pad: [0; 2],
         };
         map.set(Control { heartbeat_ns: sys::monotonic_ns(), ..alive }).map_err(io::Error::other)?;
         let (stop, stopped) = sync_channel::<()>(1);

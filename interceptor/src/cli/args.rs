@@ -61,10 +61,14 @@ pub(super) enum Command {
     /// Run the agent in the foreground until SIGTERM or Ctrl-C
     #[command(after_help = "\
 The file is read again when it changes and on SIGHUP; one with errors is refused as a whole and the last good one stays.
---admin-socket counts instead of the file's admin.socket.
+--admin-socket counts instead of the file's admin.socket. With --kubernetes nothing is captured until the cluster's
+namespaces, services, endpoint slices and this node's pods have been listed once; if the API server is gone later, what is
+known stays in force.
 
 EXAMPLES:
   interceptor run --config interceptor.yaml
+  interceptor run --kubernetes --config settings.yaml
+  interceptor run --kubernetes --kubeconfig ~/.kube/config --node-name node-1
   interceptor run --config interceptor.yaml --log info,interceptor::proxy=debug --ebpf-log")]
     Run(RunArgs),
     /// Check whether this machine can run the agent: kernel, cgroups, rights, hooks, conflicts
@@ -153,12 +157,24 @@ EXAMPLES:
 
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
-    /// The configuration file
-    #[arg(long, value_name = "FILE")]
-    pub(super) config: PathBuf,
+    /// The configuration file; with --kubernetes it holds settings only, and may be left out
+    #[arg(long, value_name = "FILE", required_unless_present = "kubernetes")]
+    pub(super) config: Option<PathBuf>,
+    /// Take spaces, services and workloads from the cluster instead of the file
+    #[arg(long)]
+    pub(super) kubernetes: bool,
+    /// The kubeconfig that names the cluster [default: $KUBECONFIG, else the pod's service account]
+    #[arg(long, value_name = "FILE", requires = "kubernetes")]
+    pub(super) kubeconfig: Option<PathBuf>,
+    /// This node's name in the cluster [default: $NODE_NAME]
+    #[arg(long, value_name = "NAME", requires = "kubernetes")]
+    pub(super) node_name: Option<String>,
     /// What to log: a level, or a level for each target
     #[arg(long, value_name = "LEVEL|FILTER", default_value = telemetry::DEFAULT_FILTER, value_parser = log_filter)]
     pub(super) log: String,
+    /// Where the host's cgroup v2 is mounted, for finding pods; otherwise the first mount that shows all of it
+    #[arg(long, value_name = "DIR")]
+    pub(super) cgroup_root: Option<PathBuf>,
     /// Carry the kernel hooks' debug messages into the log
     #[arg(long)]
     pub(super) ebpf_log: bool,

@@ -13,7 +13,7 @@ use super::cursor::Cursor;
 use super::error::Kind;
 use super::path::{Path, quoted};
 use super::suggest::{closest, did_you_mean};
-use super::topology::Unreadable;
+use super::topology::{NETNS_KEYS, Unreadable};
 use super::tree::{SpaceFault, space_faults};
 use super::{Config, ServiceSpec};
 
@@ -169,13 +169,15 @@ impl<'a> Check<'a> {
                 self.known_space(space, &path.key("space"));
             }
             if workload.netns.is_readable() {
-                let key = if self.lacks(&path.key("netns")) { "pid" } else { "netns" };
+                let key = NETNS_KEYS.into_iter().find(|key| !self.lacks(&path.key(key))).unwrap_or("netns");
                 namespaces.add(&workload.netns, path.key(key), "this network namespace");
             }
             for (index, &address) in workload.addresses.iter().enumerate().filter(|(_, a)| a.is_readable()) {
                 addresses.add(address, path.key("addresses").index(index), format_args!("address {address}"));
             }
+            // A pod's cgroup is found together with its namespace.
             if workload.cgroup.is_none()
+                && self.lacks(&path.key("pod_uid"))
                 && self.config.capture.cgroup.is_none()
                 && self.lacks(&self.list("capture").key("cgroup"))
             {

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::cursor::Cursor;
 use super::names::is_name;
+use super::pod_uid::PodUid;
 use super::yaml::Value;
 
 impl<'a> Cursor<'a> {
@@ -58,6 +59,11 @@ impl<'a> Cursor<'a> {
     pub(super) fn name(&self) -> Option<String> {
         let expected = "a name (1 to 253 letters, digits, '-', '_', '.', with a letter or digit at both ends)";
         self.scalar(expected, |text| is_name(text).then(|| text.to_owned()), |_| None)
+    }
+
+    /// The UID of a pod.
+    pub(super) fn pod_uid(&self) -> Option<PodUid> {
+        self.scalar("the UID of a pod (letters, digits and '-', as `metadata.uid` has it)", PodUid::new, |_| None)
     }
 
     /// Any text but an empty one.

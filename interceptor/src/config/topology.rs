@@ -42,6 +42,9 @@ fn readable<T: Unreadable>(value: Option<T>) -> T {
     value.unwrap_or(T::UNREADABLE)
 }
 
+/// The keys that give a workload's network namespace: exactly one of them.
+pub(super) const NETNS_KEYS: [&str; 3] = ["netns", "pid", "pod_uid"];
+
 /// Reads the three lists.
 pub(super) fn topology(root: &Fields<'_>) -> Topology {
     Topology {
@@ -66,6 +69,7 @@ fn service(item: &Cursor<'_>) -> ServiceSpec {
         addresses: fields.list("addresses", |item| readable(item.address())),
         ports: at_least_one(&fields, "ports", |item| port(&item)),
         endpoints: fields.list("endpoints", |item| endpoint(&item)),
+        endpoints_are_destinations: true,
     };
     fields.finish();
     spec
@@ -114,16 +118,20 @@ fn workload(item: &Cursor<'_>) -> WorkloadSpec {
 }
 
 fn netns(fields: &Fields<'_>) -> Option<NetnsRef> {
-    match (fields.get("netns"), fields.get("pid")) {
-        (Some(path), None) => path.absolute_path().map(NetnsRef::Path),
-        (None, Some(pid)) => pid.number(PID_BOUNDS).map(NetnsRef::Pid),
-        (Some(_), Some(pid)) => {
-            let hint = Some("remove one of the two".to_owned());
-            pid.error(Kind::Key, "the network namespace is given by \"netns\" already".to_owned(), hint);
+    let given: Vec<_> = NETNS_KEYS.iter().filter_map(|key| Some((*key, fields.get(key)?))).collect();
+    match given.as_slice() {
+        [("netns", path)] => path.absolute_path().map(NetnsRef::Path),
+        [("pid", pid)] => pid.number(PID_BOUNDS).map(NetnsRef::Pid),
+        [(_, uid)] => uid.pod_uid().map(NetnsRef::Pod),
+        [(first, _), more @ ..] => {
+            for (_, other) in more {
+                let hint = Some("remove one of the two".to_owned());
+                other.error(Kind::Key, format!("the network namespace is given by \"{first}\" already"), hint);
+            }
             None
         }
-        (None, None) => {
-            fields.missing("one of the keys \"netns\" and \"pid\" is missing");
+        [] => {
+            fields.missing("one of the keys \"netns\", \"pid\" and \"pod_uid\" is missing");
             None
         }
     }

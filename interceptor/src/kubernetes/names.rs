@@ -16,7 +16,7 @@ pub const CAPTURE: &str = "interceptor.azds.io/capture";
 pub const HEADLESS: &str = "interceptor.azds.io/headless";
 
 /// What is kept of labels and annotations begins with one of these, or is one of them.
-pub(super) const KEPT: [&str; 4] = ["azds.io/", "interceptor.azds.io/", SERVICE_NAME, CONFIG_HASH];
+pub(crate) const KEPT: [&str; 4] = ["azds.io/", "interceptor.azds.io/", SERVICE_NAME, CONFIG_HASH];
 
 /// Label of an EndpointSlice: its service.
 pub const SERVICE_NAME: &str = "kubernetes.io/service-name";

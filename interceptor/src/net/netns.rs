@@ -1,10 +1,13 @@
 //! A workload's network namespace, held open.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use nix::ifaddrs::getifaddrs;
 
 use crate::config::NetnsRef;
 use crate::sys;
@@ -27,37 +30,71 @@ pub struct Identity {
 }
 
 impl NetnsRef {
-    /// The file to open.
-    pub fn path(&self) -> PathBuf {
+    /// The file to open; none for a pod, which has to be found first.
+    pub fn path(&self) -> Option<PathBuf> {
         match self {
-            Self::Path(path) => path.clone(),
-            Self::Pid(pid) => PathBuf::from(format!("/proc/{pid}/ns/net")),
+            Self::Path(path) => Some(path.clone()),
+            Self::Pid(pid) => Some(of_process(*pid)),
+            Self::Pod(_) => None,
         }
     }
+}
 
-    /// Which namespace it stands for now.
+/// The file of a process's network namespace.
+pub fn of_process(pid: u32) -> PathBuf {
+    PathBuf::from(format!("/proc/{pid}/ns/net"))
+}
+
+impl Identity {
+    /// Which namespace a file stands for now.
     ///
     /// # Errors
-    /// Where the file is gone.
-    pub fn identity(&self) -> io::Result<Identity> {
-        let meta = std::fs::metadata(self.path())?;
-        Ok(Identity { device: meta.dev(), inode: meta.ino() })
+    /// Where the file is gone, or is that of a process which has ended.
+    pub fn of(path: &Path) -> io::Result<Self> {
+        Ok(Self::from(&std::fs::metadata(path)?))
+    }
+}
+
+impl From<&Metadata> for Identity {
+    fn from(meta: &Metadata) -> Self {
+        Self { device: meta.dev(), inode: meta.ino() }
     }
 }
 
 impl Netns {
-    /// Opens a workload's network namespace.
+    /// Opens the network namespace that a file stands for.
     ///
     /// # Errors
     /// Where it is not there or may not be opened.
-    pub fn open(reference: &NetnsRef) -> io::Result<Self> {
-        let file = File::open(reference.path())?;
-        let meta = file.metadata()?;
-        let identity = Identity { device: meta.dev(), inode: meta.ino() };
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        let identity = Identity::from(&file.metadata()?);
         let home = sys::own_netns()?;
-        let own = home.metadata()?;
-        let is_home = identity == Identity { device: own.dev(), inode: own.ino() };
+        let is_home = identity == Identity::from(&home.metadata()?);
         Ok(Self { file, home, is_home, identity })
+    }
+
+    /// The same namespace, held once more.
+    ///
+    /// # Errors
+    /// Where the limit of open files is reached.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self { file: self.file.try_clone()?, home: self.home.try_clone()?, ..*self })
+    }
+
+    /// Whether one of these addresses is set on an interface inside.
+    ///
+    /// # Errors
+    /// As for [`enter`](Self::enter), or where the kernel does not list the interfaces.
+    pub fn has_address(&self, addresses: &[IpAddr]) -> io::Result<bool> {
+        self.enter(|| {
+            let mut own = getifaddrs()?.filter_map(|interface| {
+                let address = interface.address?;
+                let v4 = address.as_sockaddr_in().map(|address| IpAddr::from(address.ip()));
+                v4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::from(address.ip())))
+            });
+            Ok(own.any(|address| addresses.contains(&address)))
+        })?
     }
 
     /// Which namespace this is.

@@ -138,8 +138,10 @@ impl Settings {
             .workloads
             .iter()
             .filter_map(|workload| {
-                let error = Netns::open(&workload.netns).err()?;
-                Some(format!("{} ({}: {error})", workload.name, workload.netns.path().display()))
+                // A pod's is found by the running agent, whenever it comes.
+                let path = workload.netns.path()?;
+                let error = Netns::open(&path).err()?;
+                Some(format!("{} ({}: {error})", workload.name, path.display()))
             })
             .collect();
         let count = self.workloads.len();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 
 use super::space::{SpaceId, Spaces};
-use crate::config::{NetnsRef, WorkloadSpec};
+use crate::config::{NetnsRef, PodUid, WorkloadSpec};
 
 /// All of a snapshot, by name. A node has a few hundred at most: a new table is copied whole.
 pub(super) type Workloads = HashMap<Arc<str>, Arc<Workload>, RandomState>;
@@ -31,6 +31,14 @@ pub struct Workload {
 }
 
 impl Workload {
+    /// The pod of the kubelet that it is, where it has to be found as one.
+    pub fn pod(&self) -> Option<&PodUid> {
+        match &self.netns {
+            NetnsRef::Pod(uid) => Some(uid),
+            NetnsRef::Path(_) | NetnsRef::Pid(_) => None,
+        }
+    }
+
     pub(super) fn new(spec: &WorkloadSpec, spaces: &Spaces) -> Self {
         Self {
             name: Arc::from(spec.name.as_str()),

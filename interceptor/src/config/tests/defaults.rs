@@ -8,7 +8,7 @@ use crate::config::load::load;
 use crate::config::path::Path;
 use crate::config::schema::{KEYS, Presence};
 use crate::config::yaml::{Node, Value};
-use crate::config::{CapturedServices, Config, EXAMPLE, NetnsRef, PortSpec, Routing, SpaceSpec, defaults};
+use crate::config::{CapturedServices, Config, EXAMPLE, NetnsRef, PodUid, PortSpec, Routing, SpaceSpec, defaults};
 
 fn parse(text: &str) -> Config {
     Config::parse(text, "f").unwrap_or_else(|errors| panic!("{text}\n{errors}")).config
@@ -60,6 +60,8 @@ fn the_example_is_the_worked_example_and_nothing_is_wrong_with_it() {
     assert_eq!(topology.services[1].endpoints[0].ports, [("http".to_owned(), 8081)]);
     assert_eq!(topology.workloads[0].netns, NetnsRef::Path("/run/netns/serviceA-default".into()));
     assert_eq!(topology.workloads[1].netns, NetnsRef::Pid(4711));
+    let uid = PodUid::new("3f2b1c9a-5d61-4be8-9f5e-0a6c1d2e3f40").unwrap();
+    assert_eq!(topology.workloads[2].netns, NetnsRef::Pod(uid));
     assert_eq!(routing.ingress_suffixes, ["fedcba09.eus.azds.io"]);
     assert_eq!(capture.cgroup, Some(PathBuf::from("/sys/fs/cgroup/kubepods.slice")));
 }

@@ -74,11 +74,27 @@ fn missing_keys_and_items_that_are_nothing() {
     says(
         "capture: {cgroup: /c}\nworkloads:\n- {name: a, addresses: []}\n- {name: b, netns: /n, pid: 1, addresses: [10.0.0.1]}\n",
         &[
-            "f:3:3: workloads[0]: one of the keys \"netns\" and \"pid\" is missing",
+            "f:3:3: workloads[0]: one of the keys \"netns\", \"pid\" and \"pod_uid\" is missing",
             "f:3:24: workloads[0].addresses: at least one is needed",
             "f:4:29: workloads[1].pid: the network namespace is given by \"netns\" already; remove one of the two",
         ],
     );
+    says(
+        "workloads:\n- {name: a, pid: 1, pod_uid: x, cgroup: /c, addresses: [10.0.0.1]}\n- {name: b, pod_uid: a/b, addresses: [10.0.0.2]}\n",
+        &[
+            "f:2:30: workloads[0].pod_uid: the network namespace is given by \"pid\" already; remove one of the two",
+            "f:3:22: workloads[1].pod_uid: expected the UID of a pod (letters, digits and '-', as `metadata.uid` has it), found \"a/b\"",
+        ],
+    );
+}
+
+#[test]
+fn a_pod_brings_its_own_cgroup_and_is_named_once() {
+    let text = "workloads:\n- {name: a, pod_uid: u-1, addresses: [10.0.0.1]}\n";
+    assert!(Config::parse(text, "f").is_ok());
+    let twice = format!("{text}- {{name: b, pod_uid: u-1, addresses: [10.0.0.2]}}\n");
+    let error = Config::parse(&twice, "f").unwrap_err().to_string();
+    assert!(error.contains("f:3:22: workloads[1].pod_uid"), "{error}");
 }
 
 /// Messages about the value of one key; `text` has it in line 1.

@@ -97,7 +97,7 @@ impl World {
         };
         let workload = Captured {
             name: Arc::from("caller"),
-            netns: Netns::open(&NetnsRef::Path(OWN_NETNS.into())).unwrap(),
+            netns: Netns::open(OWN_NETNS.as_ref()).unwrap(),
             cookie: 1,
             addresses: vec![origin.ip()],
             open: AtomicUsize::new(0),
@@ -123,7 +123,7 @@ impl World {
 
     /// Connections that come from now on are those of another workload.
     pub(super) fn become_another_workload(&mut self) {
-        let netns = Netns::open(&NetnsRef::Path(OWN_NETNS.into())).unwrap();
+        let netns = Netns::open(OWN_NETNS.as_ref()).unwrap();
         let (name, addresses) = (Arc::clone(&self.workload.name), self.workload.addresses.clone());
         self.workload = Arc::new(Captured { name, netns, cookie: 2, addresses, open: AtomicUsize::new(0) });
     }
@@ -229,6 +229,7 @@ fn topology(origin: SocketAddr, setup: &Setup) -> Topology {
             app_protocol: setup.app_protocol.map(str::to_owned),
         }],
         endpoints: vec![EndpointSpec { address: address.ip(), ready: true, ports: Vec::new() }],
+        endpoints_are_destinations: true,
     };
     let root = [("default", origin)];
     let all = root.iter().chain(&setup.copies);

@@ -13,7 +13,7 @@ use crate::kubernetes::{Object, names};
 
 /// Where an object lies.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Key {
+pub(super) struct Key {
     /// Its namespace; empty for one of the cluster.
     pub namespace: Box<str>,
     /// Its name.
@@ -22,7 +22,7 @@ pub struct Key {
 
 impl Key {
     /// The object of that name in a namespace.
-    pub fn new(namespace: &str, name: &str) -> Self {
+    pub(super) fn new(namespace: &str, name: &str) -> Self {
         Self { namespace: namespace.into(), name: name.into() }
     }
 }
@@ -30,7 +30,7 @@ impl Key {
 /// A namespace.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(from = "Raw<Nothing, Nothing>")]
-pub struct Namespace {
+pub(super) struct Namespace {
     /// Its name.
     pub name: Box<str>,
     /// The label that makes it a space.
@@ -42,7 +42,7 @@ pub struct Namespace {
 /// A service.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(from = "Raw<RawService, Nothing>")]
-pub struct Service {
+pub(super) struct Service {
     /// Where it lies.
     pub key: Key,
     /// Whether it is but an alias of a name outside.
@@ -57,7 +57,7 @@ pub struct Service {
 
 /// A TCP port of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServicePort {
+pub(super) struct ServicePort {
     /// Its name; empty where there is but one.
     pub name: Box<str>,
     /// Its number.
@@ -71,7 +71,7 @@ pub struct ServicePort {
 /// A part of a service's endpoints.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(from = "RawSlice")]
-pub struct Slice {
+pub(super) struct Slice {
     /// Where it lies.
     pub key: Key,
     /// The service that it is of; empty where no label says so.
@@ -86,7 +86,7 @@ pub struct Slice {
 
 /// A pod behind a service, or another address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Endpoint {
+pub(super) struct Endpoint {
     /// Its address.
     pub address: IpAddr,
     /// Whether new connections may go there.
@@ -98,7 +98,7 @@ pub struct Endpoint {
 /// A pod of this node.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(from = "Raw<RawPodSpec, RawPodStatus>")]
-pub struct Pod {
+pub(super) struct Pod {
     /// Where it lies.
     pub key: Key,
     /// Its UID.

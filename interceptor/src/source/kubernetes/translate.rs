@@ -9,7 +9,6 @@ use std::net::IpAddr;
 use super::objects::{Endpoint, Namespace, Pod, Service, ServicePort, Slice};
 use crate::config::{EndpointSpec, NetnsRef, PodUid, PortSpec, ServiceSpec, SpaceSpec, WorkloadSpec};
 use crate::discovery::{PodFacts, Skip, Verdict, decide};
-use crate::kubernetes::names;
 
 /// Something that people should mend.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,7 +31,9 @@ pub enum Trouble {
         namespace: Box<str>,
     },
     /// An annotation that is none of the words.
-    #[error("service {service}.{space}: the annotation interceptor.azds.io/headless is {value:?}; write \"route\" or remove it")]
+    #[error(
+        "service {service}.{space}: the annotation interceptor.azds.io/headless is {value:?}; write \"route\" or remove it"
+    )]
     HeadlessAnnotation {
         /// The service.
         service: Box<str>,
@@ -62,7 +63,7 @@ pub enum Trouble {
 }
 
 /// The space that a namespace is.
-pub fn space(namespace: &Namespace) -> (Option<SpaceSpec>, Option<Trouble>) {
+pub(super) fn space(namespace: &Namespace) -> (Option<SpaceSpec>, Option<Trouble>) {
     let name = || namespace.name.clone();
     match namespace.space.as_deref() {
         Some("true") => {
@@ -76,7 +77,7 @@ pub fn space(namespace: &Namespace) -> (Option<SpaceSpec>, Option<Trouble>) {
 }
 
 /// A service with its endpoints; `None` for one that has nothing to route.
-pub fn service<'s>(
+pub(super) fn service<'s>(
     service: &Service,
     slices: impl Iterator<Item = &'s Slice> + Clone,
 ) -> (Option<ServiceSpec>, Vec<Trouble>) {
@@ -155,7 +156,7 @@ fn endpoints<'s>(ports: &[PortSpec], slices: impl Iterator<Item = &'s Slice>) ->
 }
 
 /// The workload that a pod of this node is; its name is `namespace/name`.
-pub fn workload(pod: &Pod, in_space: bool) -> Result<WorkloadSpec, Skip> {
+pub(super) fn workload(pod: &Pod, in_space: bool) -> Result<WorkloadSpec, Skip> {
     let facts = PodFacts {
         uid: &pod.uid,
         config_hash: pod.config_hash.as_deref(),
@@ -183,12 +184,12 @@ fn spec(pod: &Pod, in_space: bool, uid: PodUid) -> WorkloadSpec {
 }
 
 /// What the workload of a pod is called.
-pub fn workload_name(pod: &Pod) -> String {
+pub(super) fn workload_name(pod: &Pod) -> String {
     format!("{}/{}", pod.key.namespace, pod.key.name)
 }
 
 /// Whether a skipped pod is worth a person's time: one that asked, or whose annotation is no word.
-pub fn is_trouble(skip: &Skip) -> bool {
+pub(super) fn is_trouble(skip: &Skip) -> bool {
     match skip {
         Skip::Annotation(_) | Skip::HostNetwork | Skip::Uid(_) => true,
         Skip::Outside | Skip::Forbidden | Skip::Ended(_) | Skip::NoAddress => false,

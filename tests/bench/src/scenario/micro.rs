@@ -17,6 +17,7 @@ use interceptor::bpf::Kernel;
 use interceptor::capture::{Controller, ControllerParts};
 use interceptor::captured::Destinations;
 use interceptor::config::{Config, EndpointSpec, Routing, Topology};
+use interceptor::discovery::Pods;
 use interceptor::metrics::Metrics;
 use interceptor::route::{Direction, Query, Target, decide};
 use interceptor::snapshot::{Change, Delta, Snapshot};
@@ -26,7 +27,7 @@ use self::size::{ENDPOINTS, Random};
 use super::{Outcome, Scenario};
 use crate::row::{Better, Metric, Row};
 use crate::settings::Settings;
-use crate::stats;
+use crate::stats::{self, Spread};
 use crate::usage;
 
 pub(super) const SCENARIO: Scenario = Scenario {
@@ -97,7 +98,7 @@ struct Agent {
 
 impl Agent {
     fn new(config: Config) -> Result<Agent> {
-        let kernel = Kernel::load(false).context("loading the hooks")?;
+        let kernel = Kernel::load(false, false).context("loading the hooks")?;
         let controller = Controller::new(ControllerParts {
             kernel,
             destinations: Arc::new(Destinations::new(config.capture.outbound_port)),
@@ -105,6 +106,7 @@ impl Agent {
             settings: config.capture,
             status: Arc::new(StatusBoard::new("micro", "micro")),
             metrics: Arc::new(Metrics::new()),
+            pods: Pods::new(None),
         })
         .context("making the controller")?;
         let routing: Routing = config.routing;
@@ -167,7 +169,7 @@ fn lookup(snapshot: &Snapshot, topology: &Topology, random: &mut Random, batches
     }
     let share = routed as f64 / (batches * BATCH) as f64;
     ensure!((0.2..0.8).contains(&share), "{share} of the requests go to another space: not the mix that is meant");
-    stats::median(&times).context("nothing was measured")
+    Ok(Spread::of(&times).context("nothing was measured")?.median)
 }
 
 fn milliseconds(time: Duration) -> f64 {
