@@ -109,7 +109,8 @@ fn annotations(map: &Cursor<'_>) -> BTreeMap<String, String> {
         let is_key = |key: &str| is_name(key.rsplit_once('/').map_or(key, |(_, name)| name));
         if !is_key(entry.name) || entry.name.matches('/').count() > 1 {
             let message = "no annotation can be called so".to_owned();
-            entry.value.error(Kind::Key, message, Some("write [prefix/]name".to_owned()));
+            let hint = Some("write [prefix/]name".to_owned());
+            map.report.error(Kind::Key, entry.at, &entry.value.path, message, hint);
         }
         let value = entry.value.scalar("text", |text| Some(text.to_owned()), |_| None)?;
         Some((entry.name.to_owned(), value))

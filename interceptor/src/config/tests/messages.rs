@@ -147,7 +147,7 @@ fn names_of_the_ingress_section() {
     );
     says(
         "ingress: {annotations: {a/b/c: x}}",
-        &["f:1:26: ingress.annotations[\"a/b/c\"]: no annotation can be called so; write [prefix/]name"],
+        &["f:1:25: ingress.annotations[\"a/b/c\"]: no annotation can be called so; write [prefix/]name"],
     );
     says("ingress: {annotations: {a: [x]}}", &["f:1:28: ingress.annotations.a: expected text, found a list"]);
 }
