@@ -3,30 +3,44 @@
 //!
 //! Threads: this one (control: source, capture, admin, metrics), the workers (connections), the heartbeat.
 
+mod cluster;
 mod control;
 mod parts;
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::LocalSet;
 
 use self::control::Control;
 use self::parts::Parts;
+use crate::config::Parsed;
+use crate::kubernetes::{Access, connect};
 use crate::source::file::FileSource;
 
 /// What `interceptor run` was told.
 #[derive(Debug, Clone)]
 pub struct RunOptions {
-    /// The configuration file.
-    pub config: PathBuf,
+    /// The configuration file; with a cluster it holds settings only, and may be left out.
+    pub config: Option<PathBuf>,
+    /// The cluster that spaces, services and workloads come from, instead of the file.
+    pub cluster: Option<ClusterOptions>,
     /// Overrides the configuration's admin socket.
     pub admin_socket: Option<PathBuf>,
     /// Where the host's cgroup v2 is mounted, if not where the agent's own mounts say.
     pub cgroup_root: Option<PathBuf>,
     /// Whether the hooks' debug messages are carried into the log.
     pub ebpf_log: bool,
+}
+
+/// A cluster, and which part of it is this node's.
+#[derive(Debug, Clone)]
+pub struct ClusterOptions {
+    /// How its API server is found.
+    pub access: Access,
+    /// This node's name in the cluster.
+    pub node: String,
 }
 
 /// Runs the agent until SIGTERM or SIGINT.
@@ -39,8 +53,15 @@ pub fn run(options: &RunOptions) -> Result<()> {
 }
 
 async fn serve(options: &RunOptions) -> Result<()> {
-    let mut source = FileSource::new(&options.config);
-    let mut parsed = source.read()?;
+    let mut file = options.config.as_deref().map(FileSource::new);
+    let mut parsed = file.as_mut().map_or_else(|| Ok(Parsed::default()), FileSource::read)?;
+    let cluster = match &options.cluster {
+        Some(cluster) => {
+            cluster::settings_only(&parsed.config)?;
+            Some((connect(&cluster.access).await?, cluster.node.clone()))
+        }
+        None => None,
+    };
     if let Some(socket) = &options.admin_socket {
         parsed.config.admin.socket.clone_from(socket);
     }
@@ -48,8 +69,13 @@ async fn serve(options: &RunOptions) -> Result<()> {
     let mut hangup = signal(SignalKind::hangup()).context("handling SIGHUP")?;
     let mut terminate = signal(SignalKind::terminate()).context("handling SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("handling SIGINT")?;
-    let parts = Parts::start(&parsed.config, options, &source)?;
-    let mut control = Control::new(parts, source, parsed, options.admin_socket.is_some());
+    let origin = match (&cluster, &options.config) {
+        (Some((cluster, node)), _) => ("kubernetes", format!("{} (node {node})", cluster.url)),
+        (None, Some(path)) => ("file", path.display().to_string()),
+        (None, None) => bail!("there is neither a configuration file nor a cluster: give --config or --kubernetes"),
+    };
+    let parts = Parts::start(&parsed.config, options, (origin.0, &origin.1))?;
+    let mut control = Control::new(parts, file, cluster, parsed, options.admin_socket.is_some());
     loop {
         tokio::select! {
             _ = hangup.recv() => control.reload(),

@@ -10,6 +10,7 @@ mod completions;
 mod config;
 mod explain;
 mod flows;
+mod ingress_manager;
 mod inspect;
 mod output;
 mod reference;
@@ -38,6 +39,10 @@ use output::{OutputClosed, Screen};
 pub struct Environment {
     /// `INTERCEPTOR_ADMIN_SOCKET`: where the agent's admin socket is, unless `--admin-socket` says.
     pub admin_socket: Option<PathBuf>,
+    /// `KUBECONFIG`: kubeconfig files, separated by colons, unless `--kubeconfig` says.
+    pub kubeconfig: Vec<PathBuf>,
+    /// `NODE_NAME`: this node's name in the cluster, unless `--node-name` says.
+    pub node_name: Option<String>,
     /// Whether `NO_COLOR` is set.
     pub no_color: bool,
 }
@@ -102,7 +107,7 @@ fn dispatch(cli: Cli, environment: &Environment, screen: &mut Screen<'_>) -> any
     let socket = given.clone().or_else(|| environment.admin_socket.clone());
     let client = Client::new(socket.as_deref().unwrap_or_else(|| Path::new(ADMIN_SOCKET)));
     match cli.command {
-        Command::Run(args) => run::run(args, given).map(|()| Ended::Well),
+        Command::Run(args) => run::run(args, given, environment).map(|()| Ended::Well),
         Command::Check(args) => check::check(&args, mode, screen),
         Command::Status => status::show(&client, mode, screen),
         Command::Spaces => spaces::show(&client, mode, screen),
@@ -111,6 +116,7 @@ fn dispatch(cli: Cli, environment: &Environment, screen: &mut Screen<'_>) -> any
         Command::Routes(args) => inspect::routes(&client, &args.workload, mode, screen),
         Command::Flows(args) => flows::show(&client, args, mode, screen),
         Command::Explain(args) => explain::show(&client, args, mode, screen),
+        Command::IngressManager(args) => ingress_manager::run(args, &environment.kubeconfig, mode, screen),
         Command::Config(ConfigCommand::Check { file }) => config::check(&file, mode, screen),
         Command::Config(ConfigCommand::Example) => config::example(screen),
         Command::Completions { shell } => completions::print(shell, screen),

@@ -6,7 +6,9 @@
 
 mod kernel;
 mod labels;
+pub mod manager;
 mod table;
+mod watches;
 
 use std::sync::Arc;
 
@@ -20,12 +22,14 @@ use serde::{Deserialize, Serialize};
 
 pub use kernel::{KernelCount, KernelReader};
 pub use table::{FAMILIES, FamilyDoc, FamilyKind, reference_markdown};
+pub use watches::WatchState;
 
 use crate::flow::{ConnectionRecord, Record, RequestRecord, Verdict};
 use crate::route::Direction;
 use kernel::{KernelCollector, KernelCounters};
 use labels::{ConnectionLabels, Pairs, PerDirection, PerVerdict, RequestLabels, fetch, status_class};
 use table::FamilyDoc as Doc;
+use watches::Watches;
 
 /// Upper bounds, seconds: from a call within the node to a long poll.
 const DURATION_BUCKETS: [f64; 14] =
@@ -49,6 +53,8 @@ pub struct Metrics {
     snapshot_version: Gauge,
     snapshots_ok: Counter,
     snapshots_rejected: Counter,
+    source_warnings: Gauge,
+    watches: Watches,
     workloads_captured: Gauge,
     workloads_pending: Gauge,
     workloads_failed: Gauge,
@@ -155,6 +161,8 @@ impl Metrics {
             snapshot_version: register(registry_mut, table::SNAPSHOT_VERSION, Gauge::default()),
             snapshots_ok: fetch(&updates, &[("result", "ok")]),
             snapshots_rejected: fetch(&updates, &[("result", "rejected")]),
+            source_warnings: register(registry_mut, table::SOURCE_WARNINGS, Gauge::default()),
+            watches: Watches::new(registry_mut),
             workloads_captured: fetch(&workloads, &[("state", "captured")]),
             workloads_pending: fetch(&workloads, &[("state", "pending")]),
             workloads_failed: fetch(&workloads, &[("state", "failed")]),
@@ -227,6 +235,11 @@ impl Metrics {
         self.snapshots_rejected.inc();
     }
 
+    /// So much of the configuration in force cannot be used.
+    pub fn set_source_warnings(&self, count: usize) {
+        self.source_warnings.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
     /// How many workloads there are in each state.
     pub fn set_workloads(&self, counts: WorkloadCounts) {
         let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
@@ -290,7 +303,7 @@ impl Default for Metrics {
     }
 }
 
-fn register<M: Metric + Clone>(registry: &mut Registry, family: Doc, metric: M) -> M {
+pub(crate) fn register<M: Metric + Clone>(registry: &mut Registry, family: Doc, metric: M) -> M {
     registry.register(family.registered_name(), family.help, metric.clone());
     metric
 }

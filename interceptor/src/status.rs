@@ -11,12 +11,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 pub use report::{
     CapturedStatus, Established, FlowsStatus, HookState, HookStatus, ListenerStatus, Passed, SourceStatus,
-    SpliceStatus, Status, WorkloadState, WorkloadStatus,
+    SpliceStatus, Status, WatchStatus, WorkloadState, WorkloadStatus,
 };
 
 use crate::config::CapturedServices;
 use crate::flow::Hub;
-use crate::metrics::{Metrics, WorkloadCounts};
+use crate::metrics::{Metrics, WatchState, WorkloadCounts};
 use crate::snapshot::Snapshot;
 
 /// How the agent is.
@@ -75,6 +75,22 @@ impl StatusBoard {
     /// A configuration was refused; what was in force stays so.
     pub fn set_source_error(&self, error: String) {
         self.board().source.last_error = Some(error);
+    }
+
+    /// How the watch of a resource is, with what failed.
+    pub fn set_watch(&self, resource: &'static str, state: WatchState, error: Option<String>) {
+        let mut board = self.board();
+        let watch = board.watch(resource);
+        if watch.state != state || watch.since.is_empty() {
+            watch.since = rfc3339(SystemTime::now());
+        }
+        watch.state = state;
+        watch.error = error;
+    }
+
+    /// How many objects of a resource are known.
+    pub fn set_watched_objects(&self, resource: &'static str, count: usize) {
+        self.board().watch(resource).objects = count;
     }
 
     /// Which services are captured, as configured.
@@ -210,11 +226,27 @@ impl StatusBoard {
 }
 
 impl Board {
+    fn watch(&mut self, resource: &str) -> &mut WatchStatus {
+        let watches = &mut self.source.watches;
+        let index = watches.iter().position(|watch| watch.resource == resource).unwrap_or_else(|| {
+            let resource = resource.to_owned();
+            let (state, since, error) = (WatchState::Listing, String::new(), None);
+            watches.push(WatchStatus { resource, state, since, objects: 0, error });
+            watches.len() - 1
+        });
+        &mut watches[index]
+    }
+
     fn not_ready_because(&self) -> Vec<String> {
         let mut why = Vec::new();
         if self.in_force.is_none() {
-            let error = self.source.last_error.as_deref();
-            why.push(error.map_or_else(|| NO_CONFIGURATION.to_owned(), |e| format!("{NO_CONFIGURATION}: {e}")));
+            let failed = self.source.watches.iter().filter_map(|watch| watch.error.as_deref());
+            let errors: Vec<&str> = self.source.last_error.as_deref().into_iter().chain(failed).collect();
+            why.push(if errors.is_empty() {
+                NO_CONFIGURATION.to_owned()
+            } else {
+                format!("{NO_CONFIGURATION}: {}", errors.join("; "))
+            });
         }
         if !self.ready {
             why.push("workers and hooks are not up yet".to_owned());

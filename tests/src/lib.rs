@@ -7,6 +7,7 @@
 //! Nothing here is part of the product: the agent never depends on this crate.
 
 pub mod agent;
+pub mod apiserver;
 pub mod app;
 pub mod bins;
 pub mod cgroup;

@@ -33,9 +33,9 @@ pub(crate) struct Args {
     rest: Vec<String>,
 }
 
-/// The tests that need root or other people's programs: the laboratory by itself, the agent in it, and nginx's and
-/// HAProxy's opinion on where messages end.
-pub(crate) const TIERS: [&str; 3] = ["lab", "netns", "differential"];
+/// The tests that need root or other people's programs: the laboratory by itself, the agent in it, nginx's and HAProxy's
+/// opinion on where messages end, and the ingress manager and the manifests with kubectl.
+pub(crate) const TIERS: [&str; 4] = ["lab", "netns", "differential", "ingress"];
 
 /// Runs the command.
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {

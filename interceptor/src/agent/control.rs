@@ -1,15 +1,19 @@
 //! The control loop: puts configurations into force, all or nothing, and looks after what comes and goes by itself.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
 
+use super::cluster;
 use super::parts::Parts;
 use crate::config::{Config, Diagnostic, Parsed, Topology};
-use crate::snapshot::{Delta, Snapshot};
+use crate::kubernetes::{Cluster, Pace};
+use crate::snapshot::{Change, Delta, Snapshot};
 use crate::source::file::{FileError, FileSource};
+use crate::source::kubernetes::{Batch, Source as ClusterSource};
 
 /// How often the configuration file is looked at.
 const LOOK: Duration = Duration::from_millis(200);
@@ -23,37 +27,64 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// The control loop's state.
 pub(super) struct Control {
     parts: Parts,
-    source: FileSource,
+    file: Option<FileSource>,
+    /// Where the topology comes from, if not from the file.
+    cluster: Option<ClusterSource>,
     config: Config,
     admin_overridden: bool,
     clock: Interval,
     ticks: u32,
+    warnings: Vec<String>,
 }
 
+/// The cluster, and this node's name in it.
+pub(super) type WatchedCluster = Option<(Cluster, String)>;
+
 impl Control {
-    pub(super) fn new(parts: Parts, source: FileSource, parsed: Parsed, admin_overridden: bool) -> Self {
+    pub(super) fn new(
+        parts: Parts,
+        file: Option<FileSource>,
+        cluster: WatchedCluster,
+        parsed: Parsed,
+        admin_overridden: bool,
+    ) -> Self {
         let mut clock = interval(LOOK);
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut control =
-            Self { parts, source, config: without_topology(parsed.config), admin_overridden, clock, ticks: 0 };
-        let snapshot = control.parts.snapshot.load_full();
-        control.in_force(&snapshot, &Delta::whole(&snapshot), &parsed.warnings);
+        let watched = cluster.map(|(cluster, node)| {
+            let (status, metrics) = (Arc::clone(&parts.status), Arc::clone(&parts.metrics));
+            ClusterSource::start(&cluster, &node, &Pace::default(), status, metrics)
+        });
+        let config = without_topology(parsed.config);
+        let (ticks, warnings) = (0, Vec::new());
+        let mut control = Self { parts, file, cluster: watched, config, admin_overridden, clock, ticks, warnings };
+        if control.cluster.is_none() {
+            let snapshot = control.parts.snapshot.load_full();
+            control.in_force(&snapshot, &Delta::whole(&snapshot), texts(&parsed.warnings));
+            let captured = control.parts.controller.captured_workloads();
+            tracing::info!(workloads = snapshot.workloads().count(), captured, "ready");
+        }
         control.parts.status.set_ready(true);
-        let captured = control.parts.controller.captured_workloads();
-        tracing::info!(workloads = snapshot.workloads().count(), captured, "ready");
         control
     }
 
-    /// Waits for the next look at the file and the workloads, or for news of pods, and takes it.
+    /// Waits for the next look at the file and the workloads, or for news of the cluster or of pods, and takes it.
     pub(super) async fn tick(&mut self) {
+        let cluster = &mut self.cluster;
+        let changes = async {
+            match cluster {
+                Some(cluster) => cluster.next().await,
+                None => pending().await,
+            }
+        };
         tokio::select! {
             _ = self.clock.tick() => {}
             () = self.parts.controller.pods_stirred() => {
                 let snapshot = self.parts.snapshot.load_full();
                 return self.parts.controller.follow_pods(&snapshot);
             }
+            batch = changes => return self.take_changes(&batch),
         }
-        if let Some(read) = self.source.changed() {
+        if let Some(read) = self.file.as_mut().and_then(FileSource::changed) {
             self.take(read);
         }
         self.ticks = self.ticks.wrapping_add(1);
@@ -65,8 +96,30 @@ impl Control {
 
     /// Reads the configuration now, changed or not.
     pub(super) fn reload(&mut self) {
-        let read = self.source.read();
-        self.take(read);
+        if let Some(read) = self.file.as_mut().map(FileSource::read) {
+            self.take(read);
+        }
+    }
+
+    /// Puts what has changed in the cluster into force.
+    fn take_changes(&mut self, batch: &Batch) {
+        let begin = Instant::now();
+        let (snapshot, delta) = self.parts.snapshot.load().update(&batch.changes());
+        let snapshot = Arc::new(snapshot);
+        self.parts.snapshot.store(Arc::clone(&snapshot));
+        let warnings = cluster::warnings(self.cluster.iter().flat_map(ClusterSource::troubles), &snapshot);
+        self.in_force(&snapshot, &delta, warnings);
+        let took = begin.elapsed();
+        if let Some(cluster) = &mut self.cluster {
+            cluster.in_force(took);
+        }
+        let (version, captured) = (snapshot.version, self.parts.controller.captured_workloads());
+        if version == 1 {
+            let (spaces, services) = (snapshot.spaces().len(), snapshot.service_count());
+            tracing::info!(spaces, services, captured, ?took, "the cluster is known: ready");
+        } else {
+            tracing::debug!(version, changes = batch.len(), captured, ?took, "changes of the cluster in force");
+        }
     }
 
     fn take(&mut self, read: Result<Parsed, FileError>) {
@@ -75,6 +128,11 @@ impl Control {
             Err(error) => return self.reject(&error.to_string()),
         };
         let mut config = parsed.config;
+        if self.cluster.is_some()
+            && let Err(error) = cluster::settings_only(&config)
+        {
+            return self.reject(&error.to_string());
+        }
         if self.admin_overridden {
             config.admin.clone_from(&self.config.admin);
         }
@@ -83,11 +141,16 @@ impl Control {
                 "section `{section}` has changed, which takes effect only at a restart; put it back or restart the agent"
             ));
         }
-        let (snapshot, delta) = self.parts.snapshot.load().replaced(&config.topology, &config.routing);
+        let before = self.parts.snapshot.load_full();
+        let (snapshot, delta) = match self.cluster {
+            Some(_) => before.update(&[Change::Routing(&config.routing)]),
+            None => before.replaced(&config.topology, &config.routing),
+        };
         let snapshot = Arc::new(snapshot);
         self.config = without_topology(config);
         self.parts.snapshot.store(Arc::clone(&snapshot));
-        self.in_force(&snapshot, &delta, &parsed.warnings);
+        let warnings = if self.cluster.is_some() { self.warnings.clone() } else { texts(&parsed.warnings) };
+        self.in_force(&snapshot, &delta, warnings);
         tracing::info!(version = snapshot.version, "configuration in force");
     }
 
@@ -98,11 +161,12 @@ impl Control {
     }
 
     /// Brings the kernel to a snapshot that is published, and says that it is in force.
-    fn in_force(&mut self, snapshot: &Snapshot, delta: &Delta, warnings: &[Diagnostic]) {
-        let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
-        for warning in &warnings {
+    fn in_force(&mut self, snapshot: &Snapshot, delta: &Delta, warnings: Vec<String>) {
+        for warning in warnings.iter().filter(|warning| !self.warnings.contains(warning)) {
             tracing::warn!("{warning}");
         }
+        self.warnings.clone_from(&warnings);
+        self.parts.metrics.set_source_warnings(warnings.len());
         self.parts.controller.update(snapshot, delta);
         self.parts.metrics.snapshot_accepted(snapshot.version);
         // Last: whoever waits for this version finds it in the kernel, too.
@@ -129,6 +193,10 @@ impl Control {
 /// The snapshot holds all of it: no need to keep it twice.
 fn without_topology(config: Config) -> Config {
     Config { topology: Topology::default(), ..config }
+}
+
+fn texts(warnings: &[Diagnostic]) -> Vec<String> {
+    warnings.iter().map(ToString::to_string).collect()
 }
 
 /// The first section whose change cannot be put into force while the agent runs.

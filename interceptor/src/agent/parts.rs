@@ -22,7 +22,6 @@ use crate::metrics::{Metrics, SpliceEvent};
 use crate::net::buffer::BufferPool;
 use crate::proxy::{Context, selftest};
 use crate::snapshot::Snapshot;
-use crate::source::file::FileSource;
 use crate::status::StatusBoard;
 use crate::sys;
 use crate::worker::WorkerHandle;
@@ -45,16 +44,16 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    pub(super) fn start(config: &Config, options: &RunOptions, source: &FileSource) -> Result<Self> {
+    pub(super) fn start(config: &Config, options: &RunOptions, source: (&str, &str)) -> Result<Self> {
         let admin = AdminSocket::bind(&config.admin.socket)?;
         if let Err(error) = sys::raise_file_limit() {
             tracing::warn!(%error, "the limit of open files stays as it is");
         }
         let mut kernel = Kernel::load(options.ebpf_log, config.proxy.splice == Splice::Kernel)?;
-        let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::build(&config.topology, &config.routing, 1)));
+        let snapshot = Arc::new(ArcSwap::from_pointee(first_snapshot(config, options)));
         let hub = Arc::new(Hub::new(config.flows.capacity));
         let metrics = Arc::new(Metrics::new());
-        let status = Arc::new(StatusBoard::new("file", &source.path().display().to_string()));
+        let status = Arc::new(StatusBoard::new(source.0, source.1));
         let destinations = Arc::new(Destinations::new(config.capture.outbound_port));
         let counters = kernel.counters()?;
         metrics.set_kernel_reader(Box::new(move || counters.read()));
@@ -141,6 +140,14 @@ fn splice_backend(splice: &mut Splice, kernel: &Kernel, metrics: &Metrics) -> Re
             *splice = Splice::Splice;
             Ok(("splice", format!("kernel was asked for and is not possible here: {why}")))
         }
+    }
+}
+
+/// What the file says, or nothing until the cluster is known.
+fn first_snapshot(config: &Config, options: &RunOptions) -> Snapshot {
+    match options.cluster {
+        Some(_) => Snapshot::empty(&config.routing),
+        None => Snapshot::build(&config.topology, &config.routing, 1),
     }
 }
 

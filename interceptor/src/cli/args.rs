@@ -1,5 +1,6 @@
 //! The tree of commands and options. docs/cli.md and the completions are made of it.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -60,10 +61,14 @@ pub(super) enum Command {
     /// Run the agent in the foreground until SIGTERM or Ctrl-C
     #[command(after_help = "\
 The file is read again when it changes and on SIGHUP; one with errors is refused as a whole and the last good one stays.
---admin-socket counts instead of the file's admin.socket.
+--admin-socket counts instead of the file's admin.socket. With --kubernetes nothing is captured until the cluster's
+namespaces, services, endpoint slices and this node's pods have been listed once; if the API server is gone later, what is
+known stays in force.
 
 EXAMPLES:
   interceptor run --config interceptor.yaml
+  interceptor run --kubernetes --config settings.yaml
+  interceptor run --kubernetes --kubeconfig ~/.kube/config --node-name node-1
   interceptor run --config interceptor.yaml --log info,interceptor::proxy=debug --ebpf-log")]
     Run(RunArgs),
     /// Check whether this machine can run the agent: kernel, cgroups, rights, hooks, conflicts
@@ -126,6 +131,18 @@ EXAMPLES:
     /// Check a configuration file, or print one to start from
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Keep the Ingress objects that give every service of every space its URL, or print them
+    #[command(after_help = "\
+Runs beside the agents, once or more often in a cluster: a Lease decides who writes. It exposes services with the annotation
+azds.io/ingress: \"true\" (on the service or its namespace) and touches no object without its own label. --dry-run asks the
+cluster, or reads objects as kubectl prints them, and writes nothing; exit code 1 where something cannot be done.
+
+EXAMPLES:
+  interceptor ingress-manager --config interceptor.yaml
+  interceptor ingress-manager --config interceptor.yaml --dry-run --kubeconfig ~/.kube/config
+  kubectl get namespaces,services,ingresses -A -o yaml > objects.yaml
+  interceptor ingress-manager --config interceptor.yaml --dry-run --objects objects.yaml")]
+    IngressManager(IngressManagerArgs),
     /// Print the completions of a shell
     #[command(after_help = "\
 EXAMPLES:
@@ -140,9 +157,18 @@ EXAMPLES:
 
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
-    /// The configuration file
-    #[arg(long, value_name = "FILE")]
-    pub(super) config: PathBuf,
+    /// The configuration file; with --kubernetes it holds settings only, and may be left out
+    #[arg(long, value_name = "FILE", required_unless_present = "kubernetes")]
+    pub(super) config: Option<PathBuf>,
+    /// Take spaces, services and workloads from the cluster instead of the file
+    #[arg(long)]
+    pub(super) kubernetes: bool,
+    /// The kubeconfig that names the cluster [default: $KUBECONFIG, else the pod's service account]
+    #[arg(long, value_name = "FILE", requires = "kubernetes")]
+    pub(super) kubeconfig: Option<PathBuf>,
+    /// This node's name in the cluster [default: $NODE_NAME]
+    #[arg(long, value_name = "NAME", requires = "kubernetes")]
+    pub(super) node_name: Option<String>,
     /// What to log: a level, or a level for each target
     #[arg(long, value_name = "LEVEL|FILTER", default_value = telemetry::DEFAULT_FILTER, value_parser = log_filter)]
     pub(super) log: String,
@@ -152,6 +178,34 @@ pub(super) struct RunArgs {
     /// Carry the kernel hooks' debug messages into the log
     #[arg(long)]
     pub(super) ebpf_log: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct IngressManagerArgs {
+    /// The configuration file: routing.ingress_suffixes and the section ingress count
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// A kubeconfig; several are merged [default: $KUBECONFIG, else the pod's service account]
+    #[arg(long, value_name = "FILE")]
+    pub(super) kubeconfig: Vec<PathBuf>,
+    /// Print the Ingress objects that would be applied, and end
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Read namespaces, services and ingresses from a file instead of a cluster; may be given several times
+    #[arg(long, value_name = "FILE", requires = "dry_run", conflicts_with = "kubeconfig")]
+    pub(super) objects: Vec<PathBuf>,
+    /// Where /healthz, /readyz, /metrics and /status are served [default: nowhere]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(super) listen: Option<SocketAddr>,
+    /// Its name as a holder of the Lease, unique among managers [default: the host's name, which is the pod's]
+    #[arg(long, value_name = "NAME")]
+    pub(super) identity: Option<String>,
+    /// The namespace of the Lease [default: that of the service account, or of the kubeconfig's context]
+    #[arg(long, value_name = "NAME")]
+    pub(super) namespace: Option<String>,
+    /// What to log: a level, or a level for each target
+    #[arg(long, value_name = "LEVEL|FILTER", default_value = telemetry::DEFAULT_FILTER, value_parser = log_filter)]
+    pub(super) log: String,
 }
 
 #[derive(Debug, Args)]

@@ -2,12 +2,27 @@
 
 use std::path::PathBuf;
 
+use anyhow::Context as _;
+
+use super::Environment;
 use super::args::RunArgs;
-use crate::agent::{self, RunOptions};
+use crate::agent::{self, ClusterOptions, RunOptions};
+use crate::kubernetes::Access;
 use crate::telemetry;
 
-pub(super) fn run(args: RunArgs, admin_socket: Option<PathBuf>) -> anyhow::Result<()> {
+pub(super) fn run(args: RunArgs, admin_socket: Option<PathBuf>, environment: &Environment) -> anyhow::Result<()> {
     telemetry::start(&args.log)?;
+    let cluster = args.kubernetes.then(|| cluster(&args, environment)).transpose()?;
     let RunArgs { config, cgroup_root, ebpf_log, .. } = args;
-    agent::run(&RunOptions { config, admin_socket, cgroup_root, ebpf_log })
+    agent::run(&RunOptions { config, cluster, admin_socket, cgroup_root, ebpf_log })
+}
+
+fn cluster(args: &RunArgs, environment: &Environment) -> anyhow::Result<ClusterOptions> {
+    let node = args.node_name.clone().or_else(|| environment.node_name.clone());
+    let node = node.context(
+        "this node's name is not known: give --node-name, or set NODE_NAME from the downward API (spec.nodeName)",
+    )?;
+    let kubeconfig = args.kubeconfig.clone().map_or_else(|| environment.kubeconfig.clone(), |path| vec![path]);
+    let user_agent = concat!("interceptor/", env!("CARGO_PKG_VERSION")).to_owned();
+    Ok(ClusterOptions { access: Access { kubeconfig, user_agent }, node })
 }

@@ -13,7 +13,7 @@ use super::path::Path;
 use super::{Config, check, settings, topology};
 
 /// A file that can be used.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Parsed {
     /// What it says.
     pub config: Config,
@@ -68,6 +68,7 @@ fn read(document: &Cursor<'_>) -> Config {
         admin: settings::admin(&root),
         metrics: settings::metrics(&root),
         flows: settings::flows(&root),
+        ingress: settings::ingress(&root),
     };
     root.finish();
     check::check(&config, document);

@@ -69,6 +69,7 @@ fn service(item: &Cursor<'_>) -> ServiceSpec {
         addresses: fields.list("addresses", |item| readable(item.address())),
         ports: at_least_one(&fields, "ports", |item| port(&item)),
         endpoints: fields.list("endpoints", |item| endpoint(&item)),
+        endpoints_are_destinations: true,
     };
     fields.finish();
     spec

@@ -87,6 +87,16 @@ families! {
         "The version of the configuration in force; 0 before there is one";
     SNAPSHOT_UPDATES = "interceptor_snapshot_updates_total", Counter, ["result"],
         "Configurations that were put into force (ok), or refused while the last good one stayed (rejected)";
+    SOURCE_WARNINGS = "interceptor_source_warnings", Gauge, [],
+        "Things in the configuration in force that cannot be used, as status names them";
+    WATCH = "interceptor_watch", Gauge, ["resource", "state"],
+        "Whether the watch of a resource of the cluster is in that state (listing, watching, failed): 1 or 0";
+    WATCHED_OBJECTS = "interceptor_watched_objects", Gauge, ["resource"],
+        "Objects of the cluster that the agent knows; for pods those of its node";
+    WATCH_EVENTS = "interceptor_watch_events_total", Counter, ["resource"],
+        "Changes that watches told of; bookmarks and lists do not count";
+    WATCH_FAILURES = "interceptor_watch_failures_total", Counter, ["resource", "reason"],
+        "Lists and watches that failed, each attempt: forbidden, unauthorized, throttled, refused, expired, unreachable, silent, garbage or short";
     WORKLOADS = "interceptor_workloads", Gauge, ["state"],
         "Workloads of this node by state: captured, pending or failed";
     KERNEL_SPLICE = "interceptor_kernel_splice_total", Counter, ["event"],
@@ -104,16 +114,19 @@ families! {
 /// docs/metrics.md.
 pub fn reference_markdown() -> String {
     let mut text = INTRODUCTION.to_owned();
-    for family in FAMILIES {
-        let labels = family.labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ");
-        let kind = family.kind.as_str();
-        text.push_str(&format!("| `{}` | {kind} | {labels} | {}. |\n", family.name, family.help));
-    }
+    FAMILIES.iter().for_each(|family| row(&mut text, family));
+    text.push_str(MANAGER_INTRODUCTION);
+    super::manager::FAMILIES.iter().for_each(|family| row(&mut text, family));
     text.push_str(KERNEL_INTRODUCTION);
     for (_, direction, reason) in interceptor_common::counters::ALL {
         text.push_str(&format!("| {direction} | {reason} |\n"));
     }
     text
+}
+
+fn row(text: &mut String, family: &FamilyDoc) {
+    let labels = family.labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ");
+    text.push_str(&format!("| `{}` | {} | {labels} | {}. |\n", family.name, family.kind.as_str(), family.help));
 }
 
 const INTRODUCTION: &str = "\
@@ -124,6 +137,15 @@ const INTRODUCTION: &str = "\
 
 The agent serves `/metrics` (OpenMetrics text), `/healthz` and `/readyz` on `metrics.address`. Reasons are the stable words
 that flow records use.
+
+| Name | Type | Labels | Meaning |
+|---|---|---|---|
+";
+
+const MANAGER_INTRODUCTION: &str = "
+## The ingress manager
+
+`interceptor ingress-manager` serves these, `/healthz`, `/readyz` and `/status` on its `--listen` address.
 
 | Name | Type | Labels | Meaning |
 |---|---|---|---|

@@ -20,6 +20,11 @@ fn moved() -> Metrics {
     metrics.snapshot_accepted(5);
     metrics.snapshot_rejected();
     metrics.set_workloads(WorkloadCounts { captured: 4, pending: 2, failed: 1 });
+    metrics.set_source_warnings(2);
+    metrics.watch_state("pods", WatchState::Failed);
+    metrics.watched_objects("pods", 7);
+    metrics.watch_event("pods");
+    metrics.watch_failed("pods", "forbidden");
     metrics.unexpected_connection();
     metrics.real_client_table_full();
     metrics.set_kernel_reader(Box::new(|| (100..).take(counters::COUNT as usize).collect()));
@@ -49,6 +54,12 @@ fn every_metric_is_moved_by_what_it_counts() {
         r#"interceptor_snapshot_version 5"#,
         r#"interceptor_snapshot_updates_total{result="ok"} 1"#,
         r#"interceptor_snapshot_updates_total{result="rejected"} 1"#,
+        r#"interceptor_source_warnings 2"#,
+        r#"interceptor_watch{resource="pods",state="failed"} 1"#,
+        r#"interceptor_watch{resource="pods",state="watching"} 0"#,
+        r#"interceptor_watched_objects{resource="pods"} 7"#,
+        r#"interceptor_watch_events_total{resource="pods"} 1"#,
+        r#"interceptor_watch_failures_total{resource="pods",reason="forbidden"} 1"#,
         r#"interceptor_workloads{state="captured"} 4"#,
         r#"interceptor_workloads{state="pending"} 2"#,
         r#"interceptor_workloads{state="failed"} 1"#,

@@ -59,6 +59,8 @@ pub struct Service {
     pub addresses: Vec<IpAddr>,
     /// All its endpoints, ready or not.
     pub endpoints: usize,
+    /// Whether connections to its endpoints' own addresses are routed, too.
+    pub endpoints_are_destinations: bool,
 }
 
 /// One port of a service.
@@ -86,6 +88,7 @@ impl Service {
             ports: spec.ports.iter().map(|port| Port::new(port, &spec.endpoints)).collect(),
             addresses: spec.addresses.iter().map(IpAddr::to_canonical).collect(),
             endpoints: spec.endpoints.len(),
+            endpoints_are_destinations: spec.endpoints_are_destinations,
         }
     }
 
@@ -93,6 +96,7 @@ impl Service {
     pub(super) fn is_like(&self, other: &Self) -> bool {
         self.id == other.id
             && self.endpoints == other.endpoints
+            && self.endpoints_are_destinations == other.endpoints_are_destinations
             && self.addresses == other.addresses
             && self.ports == other.ports
     }
@@ -112,6 +116,9 @@ impl Service {
         for (port, index) in self.ports.iter().zip(0_u16..) {
             let member = |number, kind| Member { family: self.family, space: self.space, number, port: index, kind };
             members.extend(self.addresses.iter().map(|ip| (*ip, member(port.port, DestinationKind::Virtual))));
+            if !self.endpoints_are_destinations {
+                continue;
+            }
             let all = port.ready().chain(port.not_ready.iter().copied());
             members.extend(all.map(|at| (at.ip(), member(at.port(), DestinationKind::Endpoint))));
         }
@@ -136,6 +143,8 @@ impl Port {
         let (mut ready_v4, mut ready_v6, mut not_ready) = (Vec::new(), Vec::new(), Vec::new());
         for endpoint in endpoints {
             match target(spec, endpoint) {
+                // It does not have that port.
+                at if at.port() == 0 => {}
                 at if !endpoint.ready => not_ready.push(at),
                 SocketAddr::V4(at) => ready_v4.push(at),
                 SocketAddr::V6(at) => ready_v6.push(at),

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::metrics::{KernelCount, SpliceEvents, WorkloadCounts};
+use crate::metrics::{KernelCount, SpliceEvents, WatchState, WorkloadCounts};
 
 /// The agent's status.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -66,6 +66,24 @@ pub struct SourceStatus {
     pub last_error: Option<String>,
     /// What of the configuration in force cannot be used.
     pub warnings: Vec<String>,
+    /// The watches of the cluster; empty for a file.
+    #[serde(default)]
+    pub watches: Vec<WatchStatus>,
+}
+
+/// The watch of one resource of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WatchStatus {
+    /// The resource's plural.
+    pub resource: String,
+    /// How it is.
+    pub state: WatchState,
+    /// Since when, RFC 3339 UTC.
+    pub since: String,
+    /// Objects that are known.
+    pub objects: usize,
+    /// What failed last, and what to do; `None` while it works.
+    pub error: Option<String>,
 }
 
 /// What is captured.

@@ -229,6 +229,7 @@ fn topology(origin: SocketAddr, setup: &Setup) -> Topology {
             app_protocol: setup.app_protocol.map(str::to_owned),
         }],
         endpoints: vec![EndpointSpec { address: address.ip(), ready: true, ports: Vec::new() }],
+        endpoints_are_destinations: true,
     };
     let root = [("default", origin)];
     let all = root.iter().chain(&setup.copies);

@@ -148,6 +148,7 @@ fn service(spec: &ServiceSpec) -> Vec<String> {
             let own = one.ports.iter().find(|(name, _)| *name == port.name);
             SocketAddr::new(one.address.to_canonical(), own.map_or(port.target_port, |(_, number)| *number))
         });
+        let targets = targets.filter(|target| target.port() != 0);
         let (v4, v6): (Vec<SocketAddr>, Vec<SocketAddr>) = targets.partition(SocketAddr::is_ipv4);
         format!("{} {} {:?} {:?}", port.name, port.port, port.app_protocol, [v4, v6].concat())
     });
@@ -160,10 +161,12 @@ fn members(spec: &ServiceSpec) -> Vec<(SocketAddr, u16, bool)> {
         for ip in &spec.addresses {
             members.push((SocketAddr::new(ip.to_canonical(), port.port), port.port, false));
         }
-        for one in &spec.endpoints {
+        for one in spec.endpoints.iter().filter(|_| spec.endpoints_are_destinations) {
             let own = one.ports.iter().find(|(name, _)| *name == port.name);
             let number = own.map_or(port.target_port, |(_, number)| *number);
-            members.push((SocketAddr::new(one.address.to_canonical(), number), port.port, true));
+            if number != 0 {
+                members.push((SocketAddr::new(one.address.to_canonical(), number), port.port, true));
+            }
         }
     }
     members

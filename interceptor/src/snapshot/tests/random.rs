@@ -113,6 +113,7 @@ impl Random {
                     std::iter::once(first).chain(more).collect()
                 },
                 endpoints: self.some(4, Self::endpoint),
+                endpoints_are_destinations: self.below(5) > 0,
             }),
         }
     }
@@ -143,7 +144,7 @@ impl Random {
     }
 
     fn endpoint(&mut self) -> EndpointSpec {
-        let own = (self.below(4) == 0).then(|| ("http".to_owned(), 9090));
+        let own = (self.below(4) == 0).then(|| ("http".to_owned(), if self.below(3) == 0 { 0 } else { 9090 }));
         EndpointSpec { address: self.address(), ready: self.below(4) > 0, ports: own.into_iter().collect() }
     }
 }

@@ -47,6 +47,7 @@ fn service(name: String, space: String, index: usize) -> ServiceSpec {
         addresses: vec![address(VIRTUAL, index)],
         ports: vec![PortSpec { name: "http".to_owned(), port: 80, target_port: 8080, app_protocol: None }],
         endpoints: (0..ENDPOINTS).map(endpoint).collect(),
+        endpoints_are_destinations: true,
     }
 }
 
