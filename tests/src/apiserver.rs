@@ -183,6 +183,14 @@ impl ApiServer {
         Ok(())
     }
 
+    /// Gives an object the UID that a test needs, as if it had been created with it.
+    pub fn set_uid(&self, kind: &Resource, namespace: &str, name: &str, uid: &str) -> Result<()> {
+        let resource = Resource::named(kind.group, kind.plural).context("an unknown resource")?;
+        self.shared.store().set_uid(resource, (namespace.to_owned(), name.to_owned()), uid).map_err(refused)?;
+        self.shared.tell();
+        Ok(())
+    }
+
     /// Deletes an object.
     pub fn delete(&self, kind: &Resource, namespace: &str, name: &str) -> Result<()> {
         let resource = Resource::named(kind.group, kind.plural).context("an unknown resource")?;

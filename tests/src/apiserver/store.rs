@@ -228,6 +228,13 @@ impl Store {
         Ok((200, object))
     }
 
+    pub(crate) fn set_uid(&mut self, resource: &'static Resource, key: Key, uid: &str) -> Result<(), Refusal> {
+        let mut object = (*self.get(resource, &key)?).clone();
+        object["metadata"]["uid"] = json!(uid);
+        self.put(resource, key, object);
+        Ok(())
+    }
+
     pub(crate) fn delete(&mut self, resource: &'static Resource, key: &Key) -> Result<Arc<Value>, Refusal> {
         let object = self.get(resource, key)?;
         let has_finalizers = object["metadata"]["finalizers"].as_array().is_some_and(|list| !list.is_empty());
