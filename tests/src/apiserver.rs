@@ -245,6 +245,11 @@ impl ApiServer {
         self.shared.tell();
     }
 
+    /// Forgets what happened before now; watches that have seen everything go on.
+    pub fn compact_before_now(&self) {
+        self.shared.store().compact_before_now();
+    }
+
     /// Sends a bookmark to one watch of that resource.
     pub fn bookmark(&self, resource: &Resource) {
         let known = Resource::named(resource.group, resource.plural);

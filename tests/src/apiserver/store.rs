@@ -122,6 +122,12 @@ impl Store {
         self.kinds.values_mut().for_each(|kind| kind.log.clear());
     }
 
+    /// The same, but what has seen everything so far is not too old.
+    pub(crate) fn compact_before_now(&mut self) {
+        self.compacted = self.version;
+        self.kinds.values_mut().for_each(|kind| kind.log.clear());
+    }
+
     pub(crate) fn create(
         &mut self,
         resource: &'static Resource,
