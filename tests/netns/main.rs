@@ -23,6 +23,8 @@ mod flows;
 #[cfg(test)]
 mod http1;
 #[cfg(test)]
+mod kubernetes;
+#[cfg(test)]
 mod metrics;
 #[cfg(test)]
 mod opaque;

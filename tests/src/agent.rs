@@ -54,10 +54,15 @@ impl Agent {
 
     /// Starts the agent in another place than the node's own cgroup, with more arguments, and waits until it is ready.
     pub fn start_at(lab: &Lab, place: &Place, config: &Config, more: &[&str]) -> Result<Agent> {
-        let more = [&["--log", "debug"], more].concat();
-        let mut agent = Agent::spawn(lab, place, &config.to_text(), config.admin_socket(), &more)?;
+        let mut agent = Agent::start_unready_at(lab, place, config, more)?;
         agent.wait_ready()?;
         Ok(agent)
+    }
+
+    /// The same, without waiting.
+    pub fn start_unready_at(lab: &Lab, place: &Place, config: &Config, more: &[&str]) -> Result<Agent> {
+        let more = [&["--log", "debug"], more].concat();
+        Agent::spawn(lab, place, &config.to_text(), config.admin_socket(), &more)
     }
 
     fn spawn(lab: &Lab, place: &Place, config: &str, socket: &Path, more: &[&str]) -> Result<Agent> {

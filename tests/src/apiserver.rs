@@ -183,6 +183,14 @@ impl ApiServer {
         Ok(())
     }
 
+    /// Gives an object the UID that a test needs, as if it had been created with it.
+    pub fn set_uid(&self, kind: &Resource, namespace: &str, name: &str, uid: &str) -> Result<()> {
+        let resource = Resource::named(kind.group, kind.plural).context("an unknown resource")?;
+        self.shared.store().set_uid(resource, (namespace.to_owned(), name.to_owned()), uid).map_err(refused)?;
+        self.shared.tell();
+        Ok(())
+    }
+
     /// Deletes an object.
     pub fn delete(&self, kind: &Resource, namespace: &str, name: &str) -> Result<()> {
         let resource = Resource::named(kind.group, kind.plural).context("an unknown resource")?;
@@ -235,6 +243,11 @@ impl ApiServer {
     pub fn compact(&self) {
         self.shared.store().compact();
         self.shared.tell();
+    }
+
+    /// Forgets what happened before now; watches that have seen everything go on.
+    pub fn compact_before_now(&self) {
+        self.shared.store().compact_before_now();
     }
 
     /// Sends a bookmark to one watch of that resource.

@@ -5,7 +5,7 @@ use super::args::OutputMode;
 use super::client::Client;
 use super::output::{Screen, Style, clean};
 use super::table::{Cell, Table, row};
-use crate::status::{HookState, Status, WorkloadState};
+use crate::status::{HookState, Status, WatchStatus, WorkloadState};
 
 pub(super) fn show(client: &Client, mode: OutputMode, screen: &mut Screen<'_>) -> anyhow::Result<Ended> {
     let lines = client.lines("/v1/status")?;
@@ -54,6 +54,9 @@ fn summary(status: &Status, screen: &mut Screen<'_>) -> anyhow::Result<()> {
     for warning in &source.warnings {
         fact(screen, "warning", &screen.paint(Style::Warn, &clean(warning)))?;
     }
+    for watch in &source.watches {
+        fact(screen, "watch", &watch_line(watch, screen))?;
+    }
     fact(screen, "holds", &format!("{} spaces, {} services", status.spaces, status.services))?;
     let captured = &status.captured;
     let mut destinations = format!("{} destinations", captured.destinations);
@@ -83,6 +86,15 @@ fn summary(status: &Status, screen: &mut Screen<'_>) -> anyhow::Result<()> {
     fact(screen, "flows", &format!("{kept} of {capacity} kept, {} published, {} lost", flows.published, flows.lost))?;
     let passed = status.passed;
     fact(screen, "passed", &format!("{} outbound, {} inbound connections left alone", passed.outbound, passed.inbound))
+}
+
+fn watch_line(watch: &WatchStatus, screen: &Screen<'_>) -> String {
+    let WatchStatus { resource, state, since, objects, error } = watch;
+    let line = format!("{resource}: {state} since {since}, {objects} known");
+    match error {
+        Some(error) => screen.paint(Style::Bad, &format!("{line}: {}", clean(error))).into_owned(),
+        None => line,
+    }
 }
 
 fn hooks(status: &Status, wide: bool, screen: &mut Screen<'_>) -> anyhow::Result<()> {

@@ -2,7 +2,7 @@
 //!
 //! A task per resource runs [`follow`] and sends [`News`]; `source::kubernetes` and `ingress` read them. It ends when they
 //! are no longer read. It keeps nothing of the objects and never gives up: each failure is told, waited after, and what
-//! was known stays valid. See docs/decisions/0005 for why this is not kube-runtime's watcher.
+//! was known stays valid. See docs/decisions/0011 for why this is not kube-runtime's watcher.
 
 use std::time::Duration;
 

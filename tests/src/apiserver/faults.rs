@@ -18,6 +18,8 @@ pub enum Fault {
     Silence,
     /// The connection ends after the answer's head.
     Cut,
+    /// Status 200 and an empty body.
+    Ends,
     /// The answer comes this much later.
     Slow(Duration),
 }

@@ -53,6 +53,7 @@ pub(crate) async fn handle(shared: Arc<Shared>, request: Request<Incoming>) -> R
         None => {}
         Some(Fault::Status(code)) => return Ok(Refusal::of(code, "as the test asked").response()),
         Some(Fault::Garbage) => return Ok(bytes_response(200, Bytes::from_static(b"<html>not the API</html>\n"))),
+        Some(Fault::Ends) => return Ok(bytes_response(200, Bytes::new())),
         Some(Fault::Silence) => std::future::pending().await,
         Some(Fault::Cut) => {
             let (sender, response) = stream_response();

@@ -122,6 +122,12 @@ impl Store {
         self.kinds.values_mut().for_each(|kind| kind.log.clear());
     }
 
+    /// The same, but what has seen everything so far is not too old.
+    pub(crate) fn compact_before_now(&mut self) {
+        self.compacted = self.version;
+        self.kinds.values_mut().for_each(|kind| kind.log.clear());
+    }
+
     pub(crate) fn create(
         &mut self,
         resource: &'static Resource,
@@ -226,6 +232,13 @@ impl Store {
             self.take(resource, key);
         }
         Ok((200, object))
+    }
+
+    pub(crate) fn set_uid(&mut self, resource: &'static Resource, key: Key, uid: &str) -> Result<(), Refusal> {
+        let mut object = (*self.get(resource, &key)?).clone();
+        object["metadata"]["uid"] = json!(uid);
+        self.put(resource, key, object);
+        Ok(())
     }
 
     pub(crate) fn delete(&mut self, resource: &'static Resource, key: &Key) -> Result<Arc<Value>, Refusal> {
