@@ -180,9 +180,9 @@ fn answer(program: &Path, args: &[&str]) -> Option<String> {
     Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
 }
 
-/// Cargo tags its target directory, wherever `--target-dir` or the environment puts it.
+/// Cargo tags its target directory, wherever `--target-dir` or the environment puts it, and in it that of a named target.
 fn target_dir(out_dir: &Path, workspace: &Path) -> PathBuf {
-    let tagged = out_dir.ancestors().find(|dir| dir.join("CACHEDIR.TAG").is_file());
+    let tagged = out_dir.ancestors().filter(|dir| dir.join("CACHEDIR.TAG").is_file()).last();
     tagged.map_or_else(|| workspace.join("target"), Path::to_path_buf)
 }
 

@@ -118,9 +118,10 @@ impl SpliceFlow {
     /// What waits is known in bytes; what it costs is bounded by marks: all up to a mark is settled once that many bytes
     /// were sent, so at most two marks' worth is counted too much.
     #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "wraps as sequence numbers do")]
     pub const fn look(&mut self, write_seq: u32) -> bool {
         let sent = write_seq.wrapping_sub(self.write_base);
-        // Both wrap at 4 GiB; what waits is far below that.
+        // What waits is far below the 4 GiB at which both wrap.
         let waiting = (self.redirected as u32).wrapping_sub(sent) as u64;
         if self.redirected.saturating_sub(waiting) >= self.mark {
             self.settled = self.mark_cost;
@@ -183,6 +184,7 @@ mod tests {
     }
 
     /// Hands over `count` segments to a receiver that is `behind` bytes behind at every look.
+    #[expect(clippy::cast_possible_truncation, reason = "wraps as sequence numbers do")]
     fn run(flow: &mut SpliceFlow, count: u64, len: u32, behind: u64) -> bool {
         for _ in 0..count {
             let sent = flow.redirected.saturating_sub(behind);

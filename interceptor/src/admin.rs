@@ -3,11 +3,11 @@
 //! `agent` binds both and runs them on the control runtime. They only read: nothing here changes what the agent does.
 //! Whatever a client sends or fails to send is bounded by size, time and number, and ends in an answer that says so.
 
-mod answer;
-mod body;
+pub(crate) mod answer;
+pub(crate) mod body;
 mod handle;
 mod health;
-mod server;
+pub(crate) mod server;
 mod socket;
 
 use std::sync::Arc;

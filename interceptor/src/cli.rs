@@ -10,6 +10,7 @@ mod completions;
 mod config;
 mod explain;
 mod flows;
+mod ingress_manager;
 mod inspect;
 mod output;
 mod reference;
@@ -115,6 +116,7 @@ fn dispatch(cli: Cli, environment: &Environment, screen: &mut Screen<'_>) -> any
         Command::Routes(args) => inspect::routes(&client, &args.workload, mode, screen),
         Command::Flows(args) => flows::show(&client, args, mode, screen),
         Command::Explain(args) => explain::show(&client, args, mode, screen),
+        Command::IngressManager(args) => ingress_manager::run(args, &environment.kubeconfig, mode, screen),
         Command::Config(ConfigCommand::Check { file }) => config::check(&file, mode, screen),
         Command::Config(ConfigCommand::Example) => config::example(screen),
         Command::Completions { shell } => completions::print(shell, screen),

@@ -25,6 +25,7 @@ mod yaml;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -51,6 +52,8 @@ pub struct Config {
     pub metrics: Metrics,
     /// How many flow records are kept.
     pub flows: Flows,
+    /// What the ingress manager gives the objects that it keeps.
+    pub ingress: Ingress,
 }
 
 /// Spaces, services and workloads, as a source lists them (not yet checked against each other).
@@ -262,4 +265,15 @@ pub struct Metrics {
 pub struct Flows {
     /// Records in memory; older ones are dropped and counted.
     pub capacity: usize,
+}
+
+/// What the ingress manager gives the Ingress objects that it keeps; their hosts end in [`Routing::ingress_suffixes`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ingress {
+    /// `spec.ingressClassName`; `None` leaves it to the cluster's default class.
+    pub class: Option<String>,
+    /// The Secret of each object's TLS entry, `{service}` standing for the service's name; `None` asks for no TLS.
+    pub tls_secret: Option<String>,
+    /// Annotations of each object, for the ingress controller or cert-manager.
+    pub annotations: BTreeMap<String, String>,
 }

@@ -7,6 +7,7 @@ mod client;
 mod error;
 pub mod names;
 mod pace;
+pub mod permissions;
 mod request;
 mod watch;
 

@@ -19,6 +19,7 @@ pub mod config;
 pub mod discovery;
 pub mod explain;
 pub mod flow;
+pub mod ingress;
 pub mod kernel;
 pub mod kubernetes;
 pub mod metrics;

@@ -6,6 +6,7 @@
 
 mod kernel;
 mod labels;
+pub mod manager;
 mod table;
 mod watches;
 
@@ -302,7 +303,7 @@ impl Default for Metrics {
     }
 }
 
-fn register<M: Metric + Clone>(registry: &mut Registry, family: Doc, metric: M) -> M {
+pub(crate) fn register<M: Metric + Clone>(registry: &mut Registry, family: Doc, metric: M) -> M {
     registry.register(family.registered_name(), family.help, metric.clone());
     metric
 }

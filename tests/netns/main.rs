@@ -9,6 +9,8 @@ mod bad_input;
 #[cfg(test)]
 mod bodies;
 #[cfg(test)]
+mod capture_map;
+#[cfg(test)]
 mod captured;
 #[cfg(test)]
 mod crash;

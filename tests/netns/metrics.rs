@@ -16,13 +16,15 @@ const ENDPOINT: &str = "127.0.0.1:15020";
 /// Families that the Kubernetes source alone moves; netns/kubernetes looks at them.
 const OF_CLUSTERS: &str = "interceptor_watch";
 
-/// Families that stand at 0 after a run in which nothing went wrong and no connection was to be closed (`established`).
-const AT_REST: [&str; 5] = [
+/// Families that stand at 0 after a run in which nothing went wrong, no connection was to be closed (`established`) and none
+/// was handed to the kernel (`opaque::kernel`).
+const AT_REST: [&str; 6] = [
     "interceptor_source_warnings",
     "interceptor_flow_records_lost_total",
     "interceptor_real_client_table_full_total",
     "interceptor_connections_open",
     "interceptor_established_closed_total",
+    "interceptor_kernel_splice_total",
 ];
 
 fn fetch(stage: &Stage, path: &str) -> (u16, String) {

@@ -65,16 +65,26 @@ fn aya_is_used_only_under_bpf() {
 
 #[test]
 fn pure_modules_do_no_io() {
-    const PURE: [&str; 7] = [
+    const PURE: [&str; 17] = [
         "interceptor-common/",
+        "interceptor/src/ingress/facts.rs",
+        "interceptor/src/ingress/objects.rs",
+        "interceptor/src/ingress/plan",
+        "interceptor/src/ingress/problem.rs",
+        "interceptor/src/ingress/render.rs",
         "interceptor/src/route",
         "interceptor/src/snapshot",
         "interceptor/src/config",
+        "interceptor/src/source/kubernetes/batch.rs",
+        "interceptor/src/source/kubernetes/objects.rs",
+        "interceptor/src/source/kubernetes/store.rs",
+        "interceptor/src/source/kubernetes/translate.rs",
+        "interceptor/src/source/kubernetes/world.rs",
         "interceptor/src/wanted",
         "interceptor/src/proxy/classify.rs",
         "interceptor/src/proxy/http1/head.rs",
     ];
-    const IO: [&str; 6] = ["tokio::", "std::fs", "std::process", "TcpStream", "UnixStream", "Instant::now"];
+    const IO: [&str; 7] = ["tokio::", "kube::", "std::fs", "std::process", "TcpStream", "UnixStream", "Instant::now"];
     none(&offenders(|file| {
         let pure = PURE.iter().any(|path| file.path.starts_with(path)) && !file.is_test();
         let text = file.text.split("#[cfg(test)]").next().unwrap_or_default();
@@ -124,4 +134,16 @@ fn links_between_documents_lead_somewhere() {
         }
     }
     none(&broken);
+}
+
+#[test]
+fn kube_is_used_only_where_the_api_is_spoken() {
+    const ALLOWED: [&str; 3] =
+        ["interceptor/src/kubernetes", "interceptor/src/source/kubernetes", "interceptor/src/ingress"];
+    none(&offenders(|file| {
+        let inside =
+            !file.path.starts_with("interceptor/src/") || ALLOWED.iter().any(|path| file.path.starts_with(path));
+        let line = file.code().position(|line| line.contains("kube::") || line.contains("k8s_openapi::"));
+        line.filter(|_| !inside).map(|line| format!("{}:{}: kube", file.path, line + 1))
+    }));
 }

@@ -9,6 +9,7 @@ mod bench;
 mod build;
 mod demo;
 mod fuzz;
+mod image;
 mod lint;
 mod process;
 mod setup;
@@ -39,6 +40,7 @@ enum Task {
     Test(test::Args),
     Lint(lint::Args),
     Fuzz(fuzz::Args),
+    Image(image::Args),
     Bench(bench::Args),
 }
 
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         Task::Test(args) => test::run(&workspace, &args),
         Task::Lint(args) => lint::run(&workspace, &args),
         Task::Fuzz(args) => fuzz::run(&workspace, &args),
+        Task::Image(args) => image::run(&workspace, &args),
         Task::Bench(args) => bench::run(&workspace, &args),
     });
     match done {

@@ -34,19 +34,19 @@ pub(super) fn records(body: Body) -> Response<Body> {
 }
 
 /// Plain text.
-pub(super) fn text(status: StatusCode, content_type: &'static str, text: String) -> Response<Body> {
+pub(crate) fn text(status: StatusCode, content_type: &'static str, text: String) -> Response<Body> {
     response(status, content_type, Body::Whole(text.into()))
 }
 
 /// An error.
-pub(super) fn error(status: StatusCode, error: impl Into<String>, hint: impl Into<String>) -> Response<Body> {
+pub(crate) fn error(status: StatusCode, error: impl Into<String>, hint: impl Into<String>) -> Response<Body> {
     let mut response = json(&ErrorBody { error: error.into(), hint: hint.into() });
     *response.status_mut() = status;
     response
 }
 
 /// The error for a method that a path does not have.
-pub(super) fn wrong_method(path: &str, allowed: &'static str) -> Response<Body> {
+pub(crate) fn wrong_method(path: &str, allowed: &'static str) -> Response<Body> {
     let what = format!("{path} takes {allowed} only");
     let mut response = error(StatusCode::METHOD_NOT_ALLOWED, what, format!("send it as {allowed}"));
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));

@@ -20,7 +20,7 @@ use crate::metrics::Metrics;
 const PIECE: usize = 64 * 1024;
 
 /// The body of an answer.
-pub(super) enum Body {
+pub(crate) enum Body {
     /// All of it.
     Whole(Bytes),
     /// These records, a line each.
@@ -33,7 +33,7 @@ pub(super) enum Body {
 type NextPiece = Pin<Box<dyn Future<Output = (Option<Bytes>, Source)> + Send>>;
 
 /// What a following body reads.
-pub(super) struct Source {
+pub(crate) struct Source {
     follower: Follower,
     metrics: Arc<Metrics>,
     shutdown: watch::Receiver<bool>,

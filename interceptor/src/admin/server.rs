@@ -33,7 +33,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const BUFFER: usize = 16 * 1024;
 
 /// Something that accepts connections.
-pub(super) trait Listener {
+pub(crate) trait Listener {
     /// What it accepts.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
     /// The next connection.
@@ -60,7 +60,7 @@ listener!(tokio::net::UnixListener, tokio::net::UnixStream);
 listener!(tokio::net::TcpListener, tokio::net::TcpStream);
 
 /// Answers connections until `shutdown` turns true; then finishes those under way, within a moment.
-pub(super) async fn serve<L, A, F>(listener: L, limit: usize, answer: A, mut shutdown: watch::Receiver<bool>)
+pub(crate) async fn serve<L, A, F>(listener: L, limit: usize, answer: A, mut shutdown: watch::Receiver<bool>)
 where
     L: Listener,
     A: Fn(Request<Incoming>) -> F + Clone + Send + 'static,

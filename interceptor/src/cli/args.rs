@@ -1,5 +1,6 @@
 //! The tree of commands and options. docs/cli.md and the completions are made of it.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -130,6 +131,18 @@ EXAMPLES:
     /// Check a configuration file, or print one to start from
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Keep the Ingress objects that give every service of every space its URL, or print them
+    #[command(after_help = "\
+Runs beside the agents, once or more often in a cluster: a Lease decides who writes. It exposes services with the annotation
+azds.io/ingress: \"true\" (on the service or its namespace) and touches no object without its own label. --dry-run asks the
+cluster, or reads objects as kubectl prints them, and writes nothing; exit code 1 where something cannot be done.
+
+EXAMPLES:
+  interceptor ingress-manager --config interceptor.yaml
+  interceptor ingress-manager --config interceptor.yaml --dry-run --kubeconfig ~/.kube/config
+  kubectl get namespaces,services,ingresses -A -o yaml > objects.yaml
+  interceptor ingress-manager --config interceptor.yaml --dry-run --objects objects.yaml")]
+    IngressManager(IngressManagerArgs),
     /// Print the completions of a shell
     #[command(after_help = "\
 EXAMPLES:
@@ -165,6 +178,34 @@ pub(super) struct RunArgs {
     /// Carry the kernel hooks' debug messages into the log
     #[arg(long)]
     pub(super) ebpf_log: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct IngressManagerArgs {
+    /// The configuration file: routing.ingress_suffixes and the section ingress count
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// A kubeconfig; several are merged [default: $KUBECONFIG, else the pod's service account]
+    #[arg(long, value_name = "FILE")]
+    pub(super) kubeconfig: Vec<PathBuf>,
+    /// Print the Ingress objects that would be applied, and end
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Read namespaces, services and ingresses from a file instead of a cluster; may be given several times
+    #[arg(long, value_name = "FILE", requires = "dry_run", conflicts_with = "kubeconfig")]
+    pub(super) objects: Vec<PathBuf>,
+    /// Where /healthz, /readyz, /metrics and /status are served [default: nowhere]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(super) listen: Option<SocketAddr>,
+    /// Its name as a holder of the Lease, unique among managers [default: the host's name, which is the pod's]
+    #[arg(long, value_name = "NAME")]
+    pub(super) identity: Option<String>,
+    /// The namespace of the Lease [default: that of the service account, or of the kubeconfig's context]
+    #[arg(long, value_name = "NAME")]
+    pub(super) namespace: Option<String>,
+    /// What to log: a level, or a level for each target
+    #[arg(long, value_name = "LEVEL|FILTER", default_value = telemetry::DEFAULT_FILTER, value_parser = log_filter)]
+    pub(super) log: String,
 }
 
 #[derive(Debug, Args)]

@@ -105,4 +105,8 @@ pub(super) const KEYS: &[Key] = &[
     key("metrics.address", "`address:port` or `off`", Default("127.0.0.1:15020"), "Where it listens, in the agent's network namespace. Loopback keeps it out of the pods' reach."),
     key("flows", "mapping", Optional("its defaults"), "The flow records that `interceptor flows` shows."),
     key("flows.capacity", "number, 1 to 1000000", Default("8192"), "How many are kept in memory; older ones are dropped and counted. One takes about 1 KiB."),
+    key("ingress", "mapping", Optional("its defaults"), "The Ingress objects that `interceptor ingress-manager` keeps, for hosts below `routing.ingress_suffixes`."),
+    key("ingress.class", NAME, Optional("the cluster's default class"), "Their `ingressClassName`."),
+    key("ingress.tls_secret", "text", Optional("no TLS"), "The Secret of their TLS entry, in the namespace of each; `{service}` stands for the service's name."),
+    key("ingress.annotations", "mapping of names to texts", Optional("none"), "Annotations for the ingress controller or cert-manager."),
 ];

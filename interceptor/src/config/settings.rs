@@ -3,14 +3,16 @@
 //! [`parse`](super::parse) calls each reader once. A reader starts from the section's defaults and overwrites what the
 //! file names; it checks values on their own, never against other sections ([`check`](super::check) does).
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
-use super::cursor::{Cursor, Fields};
+use super::cursor::{Cursor, Entry, Fields};
 use super::defaults as bounds;
 use super::error::Kind;
-use super::names::{is_dns_name, is_framing_header, is_header_name};
-use super::{Admin, Capture, CapturedServices, DefaultSpace, Flows, Metrics, Proxy, Routing, SameSpace, Splice};
+use super::names::{is_dns_name, is_framing_header, is_header_name, is_name};
+use super::{
+    Admin, Capture, CapturedServices, DefaultSpace, Flows, Ingress, Metrics, Proxy, Routing, SameSpace, Splice,
+};
 
 pub(super) fn routing(root: &Fields<'_>) -> Routing {
     let mut routing = Routing::default();
@@ -81,6 +83,39 @@ pub(super) fn flows(root: &Fields<'_>) -> Flows {
     let mut flows = Flows::default();
     root.section("flows", |fields| fields.set("capacity", &mut flows.capacity, |n| n.number(bounds::FLOWS_BOUNDS)));
     flows
+}
+
+pub(super) fn ingress(root: &Fields<'_>) -> Ingress {
+    let mut ingress = Ingress::default();
+    root.section("ingress", |fields| {
+        fields.set("class", &mut ingress.class, |name| name.name().map(Some));
+        fields.set("tls_secret", &mut ingress.tls_secret, |text| tls_secret(text).map(Some));
+        fields.set("annotations", &mut ingress.annotations, |map| Some(annotations(map)));
+    });
+    ingress
+}
+
+/// Without its place for the service's name it must be a name like any other.
+fn tls_secret(text: &Cursor<'_>) -> Option<String> {
+    let read = |text: &str| is_name(&text.replace("{service}", "x")).then(|| text.to_owned());
+    text.scalar("the name of a Secret, which may hold {service}", read, |_| None)
+}
+
+fn annotations(map: &Cursor<'_>) -> BTreeMap<String, String> {
+    if map.node.is_null() {
+        return BTreeMap::new();
+    }
+    let entry = |entry: Entry<'_>| {
+        let is_key = |key: &str| is_name(key.rsplit_once('/').map_or(key, |(_, name)| name));
+        if !is_key(entry.name) || entry.name.matches('/').count() > 1 {
+            let message = "no annotation can be called so".to_owned();
+            let hint = Some("write [prefix/]name".to_owned());
+            map.report.error(Kind::Key, entry.at, &entry.value.path, message, hint);
+        }
+        let value = entry.value.scalar("text", |text| Some(text.to_owned()), |_| None)?;
+        Some((entry.name.to_owned(), value))
+    };
+    map.entries().into_iter().filter_map(entry).collect()
 }
 
 fn route_headers(list: &Cursor<'_>) -> Option<Vec<String>> {

@@ -18,13 +18,13 @@ use crate::net::netns::{Identity, Netns, of_process};
 ///
 /// # Errors
 /// The reason in words.
-pub(super) fn examine(dir: &Path, addresses: &[IpAddr], known: Option<Found>) -> Result<Found, Missing> {
+pub(super) fn examine(dir: &Path, addresses: &[IpAddr], known: Option<&Found>) -> Result<Found, Missing> {
     let mut look = Look::default();
     let mut waiting = vec![dir.to_owned()];
     while let Some(dir) = waiting.pop() {
         for pid in processes(&dir) {
             let Some(identity) = look.at(pid) else { continue };
-            if let Some(known) = known.as_ref().filter(|known| known.netns.identity() == identity) {
+            if let Some(known) = known.filter(|known| known.netns.identity() == identity) {
                 return Ok(known.clone());
             }
             if let Some(netns) = look.judge(pid, identity, addresses) {

@@ -221,7 +221,7 @@ impl Pods {
         }
         let missing = self.without_directory();
         let wanted = self.wanted.get_mut(uid)?;
-        let known = wanted.state.as_ref().ok().cloned();
+        let known = wanted.state.as_ref().ok();
         let state = dir.map_or(Err(missing), |dir| examine(&dir, &wanted.addresses, known));
         let changed = match (&state, &wanted.state) {
             (Ok(now), Ok(before)) => now.netns.identity() != before.netns.identity(),

@@ -114,16 +114,19 @@ families! {
 /// docs/metrics.md.
 pub fn reference_markdown() -> String {
     let mut text = INTRODUCTION.to_owned();
-    for family in FAMILIES {
-        let labels = family.labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ");
-        let kind = family.kind.as_str();
-        text.push_str(&format!("| `{}` | {kind} | {labels} | {}. |\n", family.name, family.help));
-    }
+    FAMILIES.iter().for_each(|family| row(&mut text, family));
+    text.push_str(MANAGER_INTRODUCTION);
+    super::manager::FAMILIES.iter().for_each(|family| row(&mut text, family));
     text.push_str(KERNEL_INTRODUCTION);
     for (_, direction, reason) in interceptor_common::counters::ALL {
         text.push_str(&format!("| {direction} | {reason} |\n"));
     }
     text
+}
+
+fn row(text: &mut String, family: &FamilyDoc) {
+    let labels = family.labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ");
+    text.push_str(&format!("| `{}` | {} | {labels} | {}. |\n", family.name, family.kind.as_str(), family.help));
 }
 
 const INTRODUCTION: &str = "\
@@ -134,6 +137,15 @@ const INTRODUCTION: &str = "\
 
 The agent serves `/metrics` (OpenMetrics text), `/healthz` and `/readyz` on `metrics.address`. Reasons are the stable words
 that flow records use.
+
+| Name | Type | Labels | Meaning |
+|---|---|---|---|
+";
+
+const MANAGER_INTRODUCTION: &str = "
+## The ingress manager
+
+`interceptor ingress-manager` serves these, `/healthz`, `/readyz` and `/status` on its `--listen` address.
 
 | Name | Type | Labels | Meaning |
 |---|---|---|---|

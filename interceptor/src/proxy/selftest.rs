@@ -225,3 +225,32 @@ fn pattern(len: usize) -> Vec<u8> {
 fn ensure(holds: bool, otherwise: &str) -> io::Result<()> {
     if holds { Ok(()) } else { Err(io::Error::other(otherwise)) }
 }
+
+#[cfg(test)]
+mod tests {
+    use interceptor_common::{ClientKey, Endpoint, Facts, FactsKey};
+
+    use super::*;
+
+    /// A kernel that knows nothing of sock maps.
+    struct Old;
+
+    impl KernelSide for Old {
+        fn set_client(&mut self, _key: ClientKey, _client: Endpoint) -> bool {
+            false
+        }
+        fn remove_client(&mut self, _key: &ClientKey) {}
+        fn take_facts(&mut self, _key: &FactsKey) -> Option<Facts> {
+            None
+        }
+    }
+
+    #[test]
+    fn a_kernel_that_takes_no_direction_is_unfit_and_every_byte_arrives_all_the_same() {
+        // The first case ends in order: what is not handed over is spliced.
+        let error = run(Old).unwrap_err();
+        let expected = "the self-test of kernel splice failed at messages of 1 byte to 1 MiB both ways: \
+                        the kernel took no direction";
+        assert_eq!(error.to_string(), expected);
+    }
+}

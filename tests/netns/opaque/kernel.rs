@@ -1,6 +1,6 @@
 //! What only kernel splice can get wrong: whether it is used, what it counts, what it leaves, and a reader that stops.
 
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
@@ -182,11 +182,8 @@ fn a_server_that_dies_under_an_upload_is_noticed_by_its_client() {
         reset(peer);
         if half_closed {
             let broken = interceptor_tests::wait::until(LIMIT, "the upload to break", || {
-                use std::io::Write as _;
-                match (&client).write(&[0; 1000]) {
-                    Err(_) => Ok(()),
-                    Ok(_) => anyhow::bail!("still written"),
-                }
+                anyhow::ensure!((&client).write_all(&[0; 1000]).is_err(), "it is still taken");
+                Ok(())
             });
             broken.unwrap();
         } else {

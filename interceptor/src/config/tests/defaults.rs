@@ -14,11 +14,11 @@ fn parse(text: &str) -> Config {
     Config::parse(text, "f").unwrap_or_else(|errors| panic!("{text}\n{errors}")).config
 }
 
-/// Adds the pattern of every key below `node`; the keys of `endpoints[].ports` are names that the user chooses.
+/// Adds the pattern of every key below `node`; the keys of `endpoints[].ports` and of annotations are the user's.
 fn patterns(node: &Node<'_>, path: &Path, found: &mut BTreeSet<String>) {
     match &node.value {
         Value::List(items) => items.iter().for_each(|item| patterns(item, &path.index(0), found)),
-        Value::Map(entries) if path.pattern() != "services[].endpoints[].ports" => {
+        Value::Map(entries) if !["services[].endpoints[].ports", "ingress.annotations"].contains(&&*path.pattern()) => {
             for (key, value) in entries {
                 let path = path.key(key.text().unwrap());
                 found.insert(path.pattern());
@@ -67,11 +67,14 @@ fn the_example_is_the_worked_example_and_nothing_is_wrong_with_it() {
 }
 
 #[test]
-fn the_example_shows_the_defaults_of_all_settings_but_the_two_that_have_none() {
+fn the_example_shows_the_defaults_of_all_settings_but_those_that_have_none() {
     let mut config = parse(EXAMPLE);
     config.topology = Default::default();
     config.routing.ingress_suffixes.clear();
     config.capture.cgroup = None;
+    assert_eq!(config.ingress.tls_secret.take().as_deref(), Some("{service}-tls"));
+    assert_eq!(config.ingress.annotations.len(), 1);
+    config.ingress = Default::default();
     assert_eq!(config, Config::default());
 }
 
@@ -112,7 +115,8 @@ fn the_bounds_in_the_table_are_those_of_the_parser() {
 
 #[test]
 fn sections_and_lists_without_content_are_left_out_ones() {
-    let text = "spaces:\nservices: []\nworkloads: ~\nrouting:\ncapture: {}\nproxy:\nadmin:\nmetrics:\nflows:\n";
+    let text =
+        "spaces:\nservices: []\nworkloads: ~\nrouting:\ncapture: {}\nproxy:\nadmin:\nmetrics:\nflows:\ningress:\n";
     assert_eq!(parse(text), Config::default());
     assert_eq!(parse("{}"), Config::default());
     assert_eq!(parse("\u{feff}proxy:\r\n  workers: 0\r\n"), Config::default());
@@ -126,7 +130,8 @@ capture: {cgroup: /c, outbound_port: 1, heartbeat_timeout: 500ms, services: over
 proxy: {workers: 3, connect_timeout: 1s, detect_timeout: 2s, head_timeout: 3s, first_byte_timeout: 5s, idle_timeout: 4s, max_connections: 7, max_head_bytes: 1024, splice: copy}
 admin: {socket: /s}
 metrics: {address: off}
-flows: {capacity: 1}",
+flows: {capacity: 1}
+ingress: {class: c, tls_secret: 's-{service}', annotations: {example.org/a: b, c: 'true'}}",
     );
     assert_eq!(config.routing.route_headers, ["x-space", "azds-route-as"]);
     assert_eq!(config.routing.ingress_suffixes, ["eus.azds.io"]);
@@ -143,6 +148,10 @@ flows: {capacity: 1}",
     assert_eq!(proxy.splice, crate::config::Splice::Copy);
     assert_eq!((config.admin.socket, config.metrics.address), (PathBuf::from("/s"), None));
     assert_eq!(config.flows.capacity, 1);
+    let ingress = config.ingress;
+    assert_eq!((ingress.class.as_deref(), ingress.tls_secret.as_deref()), (Some("c"), Some("s-{service}")));
+    let pairs: Vec<_> = ingress.annotations.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    assert_eq!(pairs, [("c", "true"), ("example.org/a", "b")]);
 }
 
 #[test]

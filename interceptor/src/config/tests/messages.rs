@@ -127,6 +127,32 @@ fn numbers() {
 }
 
 #[test]
+fn names_of_the_ingress_section() {
+    setting(
+        "ingress",
+        "class",
+        &[(
+            "''",
+            "expected a name (1 to 253 letters, digits, '-', '_', '.', with a letter or digit at both ends), found \"\"",
+        )],
+    );
+    let expected = "expected the name of a Secret, which may hold {service}, found";
+    setting(
+        "ingress",
+        "tls_secret",
+        &[
+            ("'{servce}-tls'", &format!("{expected} \"{servce}-tls\"", servce = "{servce}")),
+            ("a b", &format!("{expected} \"a b\"")),
+        ],
+    );
+    says(
+        "ingress: {annotations: {a/b/c: x}}",
+        &["f:1:25: ingress.annotations[\"a/b/c\"]: no annotation can be called so; write [prefix/]name"],
+    );
+    says("ingress: {annotations: {a: [x]}}", &["f:1:28: ingress.annotations.a: expected text, found a list"]);
+}
+
+#[test]
 fn durations() {
     setting(
         "capture",

@@ -49,7 +49,7 @@ fn run(settings: &Settings) -> Result<Outcome> {
     let config = Config::parse("spaces: []", "micro").context("the empty configuration")?.config;
     let (mut built, mut memory) = (Vec::new(), Vec::new());
     for round in 1..=settings.rounds() {
-        settings.progress(format_args!("micro, build {round}"));
+        settings.progress(format_args!("build {round}"));
         let before = usage::own_rss()?;
         let begin = Instant::now();
         let snapshot = Snapshot::build(&topology, &config.routing, 1);
@@ -62,14 +62,14 @@ fn run(settings: &Settings) -> Result<Outcome> {
 
     let first = Snapshot::build(&topology, &config.routing, 1);
     let mut agent = Agent::new(config)?;
-    settings.progress("micro, all destinations into the kernel");
+    settings.progress("all destinations into the kernel");
     let begin = Instant::now();
     agent.put(first, None);
     let captured = milliseconds(begin.elapsed());
     let mut random = Random::new();
     let (mut updates, mut longest, mut lookups) = (Vec::new(), Vec::new(), Vec::new());
     for round in 1..=settings.rounds() {
-        settings.progress(format_args!("micro, round {round}"));
+        settings.progress(format_args!("round {round}"));
         let mut times = (0..settings.pick(20, 500, 2000)).map(|_| agent.update(&mut topology, &mut random));
         let mut times = times.by_ref().collect::<Result<Vec<f64>>>()?;
         times.sort_by(f64::total_cmp);
@@ -147,18 +147,22 @@ fn lookup(snapshot: &Snapshot, topology: &Topology, random: &mut Random, batches
     ensure!(called.iter().all(|addr| snapshot.destination(*addr).is_some()), "a destination is not known");
     let (mut times, mut routed) = (Vec::with_capacity(batches), 0_usize);
     for _ in 0..batches {
-        let begin = Instant::now();
-        for turn in 0..BATCH {
+        // Drawn before the clock runs: what a request says is at hand when it is routed, what the snapshot holds is not.
+        let draw = |turn: usize| {
             let service = random.below(topology.services.len());
             // The virtual address and a pod's own, in turns.
-            let place = if turn % 2 == 0 { 0 } else { 1 + random.below(ENDPOINTS) };
+            let place = if turn.is_multiple_of(2) { 0 } else { 1 + random.below(ENDPOINTS) };
             let destination = called.get(service * (1 + ENDPOINTS) + place).copied().context("a destination")?;
-            let space = size::space(service, random);
+            Ok((destination, spaces.get(size::space(service, random)).copied().context("a space")?))
+        };
+        let asked = (0..BATCH).map(draw).collect::<Result<Vec<(SocketAddr, &str)>>>()?;
+        let begin = Instant::now();
+        for (turn, (destination, space)) in asked.iter().enumerate() {
             let query = Query {
                 direction: Direction::Outbound,
                 workload: "",
-                destination,
-                header: spaces.get(space).map(|name| name.as_bytes()),
+                destination: *destination,
+                header: Some(space.as_bytes()),
                 host: None,
                 turn,
             };

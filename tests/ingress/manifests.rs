@@ -1,0 +1,188 @@
+//! The manifests of deploy/kubernetes: they render, are what they seem, and grant what the code needs and nothing else.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use interceptor::config::Config;
+use interceptor::kubernetes::permissions::{AGENT, MANAGER, Permission};
+use serde_json::Value;
+
+use crate::cluster::repository;
+
+/// What `kubectl kustomize` makes of a directory.
+pub(crate) fn render(directory: &str) -> Result<Vec<Value>> {
+    let path = repository(directory);
+    let output = Command::new("kubectl").arg("kustomize").arg(&path).output().context("running kubectl")?;
+    ensure!(output.status.success(), "{directory}: {}", String::from_utf8_lossy(&output.stderr));
+    let warnings = String::from_utf8_lossy(&output.stderr);
+    ensure!(warnings.is_empty(), "{directory}: {warnings}");
+    serde_saphyr::from_multiple(&String::from_utf8(output.stdout)?).with_context(|| format!("reading {directory}"))
+}
+
+fn of_kind<'d>(documents: &'d [Value], kind: &str) -> Vec<&'d Value> {
+    documents.iter().filter(|document| document["kind"] == kind).collect()
+}
+
+fn one<'d>(documents: &'d [Value], kind: &str, name: &str) -> Result<&'d Value> {
+    let found = documents.iter().find(|document| document["kind"] == kind && document["metadata"]["name"] == name);
+    found.with_context(|| format!("there is no {kind} {name}"))
+}
+
+fn texts(value: &Value) -> Vec<&str> {
+    value.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
+/// Every right that the roles bound to a service account grant.
+pub(crate) fn granted(documents: &[Value], account: &str) -> Result<BTreeSet<Permission>> {
+    let mut found = BTreeSet::new();
+    for binding in [of_kind(documents, "ClusterRoleBinding"), of_kind(documents, "RoleBinding")].concat() {
+        let subjects = binding["subjects"].as_array().cloned().unwrap_or_default();
+        if !subjects.iter().any(|subject| subject["name"] == account && subject["kind"] == "ServiceAccount") {
+            continue;
+        }
+        let reference = &binding["roleRef"];
+        let kind = reference["kind"].as_str().unwrap_or_default();
+        let role = one(documents, kind, reference["name"].as_str().unwrap_or_default())?;
+        for rule in role["rules"].as_array().into_iter().flatten() {
+            for group in texts(&rule["apiGroups"]) {
+                for resource in texts(&rule["resources"]) {
+                    for verb in texts(&rule["verbs"]) {
+                        let mut all = AGENT.iter().chain(MANAGER);
+                        let known = all.find(|one| (one.verb, one.group, one.resource) == (verb, group, resource));
+                        let known = known
+                            .with_context(|| format!("{account} may {verb} {resource} of {group:?}: for what?"))?;
+                        ensure!(known.everywhere == (kind == "ClusterRole"), "{kind} for {verb} {resource}");
+                        found.insert(*known);
+                    }
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
+#[test]
+fn the_roles_grant_what_the_code_asks_for_and_nothing_else() -> Result<()> {
+    let documents = render("deploy/kubernetes")?;
+    for (account, needed) in [("interceptor", AGENT), ("interceptor-ingress-manager", MANAGER)] {
+        assert_eq!(granted(&documents, account)?, needed.iter().copied().collect(), "{account}");
+    }
+    let accounts: Vec<_> =
+        of_kind(&documents, "ServiceAccount").iter().map(|one| one["metadata"]["name"].clone()).collect();
+    assert_eq!(accounts, ["interceptor", "interceptor-ingress-manager"]);
+    // The agent writes nothing, anywhere.
+    assert!(AGENT.iter().all(|one| ["get", "list", "watch"].contains(&one.verb)));
+    let agent = one(&documents, "DaemonSet", "interceptor")?;
+    assert_eq!(agent["spec"]["template"]["spec"]["serviceAccountName"], "interceptor");
+    let manager = one(&documents, "Deployment", "interceptor-ingress-manager")?;
+    assert_eq!(manager["spec"]["template"]["spec"]["serviceAccountName"], "interceptor-ingress-manager");
+    Ok(())
+}
+
+#[test]
+fn the_directory_itself_is_the_base() -> Result<()> {
+    assert_eq!(render("deploy/kubernetes")?, render("deploy/kubernetes/base")?);
+    Ok(())
+}
+
+/// Whether a kubectl can render overlays: those before 1.21 take no patches written in place.
+fn renders_overlays() -> Result<bool> {
+    let output =
+        Command::new("kubectl").args(["version", "--client", "-o", "json"]).output().context("running kubectl")?;
+    let version: Value = serde_json::from_slice(&output.stdout).context("reading kubectl's version")?;
+    let minor = version["clientVersion"]["minor"].as_str().unwrap_or_default().trim_end_matches('+');
+    let minor: u32 = minor.parse().with_context(|| format!("no minor version in {version}"))?;
+    Ok(minor >= 21)
+}
+
+#[test]
+fn overlays_change_what_they_say_and_keep_the_rest() -> Result<()> {
+    if !renders_overlays()? {
+        println!("left out: overlays need kubectl 1.21 or newer (docs/install.md)");
+        return Ok(());
+    }
+    let base = render("deploy/kubernetes")?;
+    let kind = render("deploy/kubernetes/overlays/kind")?;
+    assert_eq!(one(&kind, "Deployment", "interceptor-ingress-manager")?["spec"]["replicas"], 1);
+    let prod = render("deploy/kubernetes/overlays/prod")?;
+    assert_eq!(
+        one(&prod, "DaemonSet", "interceptor")?["spec"]["updateStrategy"]["rollingUpdate"]["maxUnavailable"],
+        "10%"
+    );
+    for (name, documents) in [("kind", &kind), ("prod", &prod)] {
+        for document in &base {
+            let (kind, meta) = (document["kind"].as_str().unwrap_or_default(), &document["metadata"]["name"]);
+            // Its name holds its digest.
+            if kind != "ConfigMap" {
+                one(documents, kind, meta.as_str().unwrap_or_default()).with_context(|| name.to_owned())?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn every_configuration_that_is_shipped_is_valid_and_has_its_consumers() -> Result<()> {
+    let mut directories = vec!["deploy/kubernetes"];
+    if renders_overlays()? {
+        directories.extend(["deploy/kubernetes/overlays/kind", "deploy/kubernetes/overlays/prod"]);
+    }
+    for directory in directories {
+        let documents = render(directory)?;
+        let maps = of_kind(&documents, "ConfigMap");
+        let [map] = maps.as_slice() else { bail!("{directory}: {} ConfigMaps", maps.len()) };
+        let text = map["data"]["interceptor.yaml"].as_str().context("no interceptor.yaml")?;
+        let parsed = Config::parse(text, directory)?;
+        ensure!(
+            parsed.warnings.is_empty() && !parsed.config.routing.ingress_suffixes.is_empty(),
+            "{directory}: {text}"
+        );
+        let metrics = parsed.config.metrics.address.context("metrics are off: the probes would fail")?;
+        ensure!(metrics.ip().is_unspecified(), "{directory}: the kubelet cannot reach {metrics}");
+        for kind in ["DaemonSet", "Deployment"] {
+            for workload in of_kind(&documents, kind) {
+                let pod = &workload["spec"]["template"]["spec"];
+                let volumes = pod["volumes"].as_array().cloned().unwrap_or_default();
+                ensure!(
+                    volumes.iter().any(|volume| volume["configMap"]["name"] == map["metadata"]["name"]),
+                    "{directory}: {kind}"
+                );
+                let image = pod["containers"][0]["image"].as_str().unwrap_or_default();
+                ensure!(image.ends_with(concat!("interceptor:", env!("CARGO_PKG_VERSION"))), "{directory}: {image}");
+                let port = &pod["containers"][0]["ports"][0]["containerPort"];
+                ensure!(kind == "Deployment" || *port == metrics.port(), "{directory}: probes ask port {port}");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The API's types leave out what they do not know: what is lost on the way through them is misspelt.
+#[test]
+fn every_field_of_the_manifests_is_one_that_the_api_has() -> Result<()> {
+    use k8s_openapi::api::{apps, core, networking, rbac, scheduling};
+
+    fn through<T: serde::de::DeserializeOwned + serde::Serialize>(document: &Value) -> Result<Value> {
+        Ok(serde_json::to_value(serde_json::from_value::<T>(document.clone())?)?)
+    }
+    for document in render("deploy/kubernetes")? {
+        let kind = document["kind"].as_str().unwrap_or_default();
+        let read = match kind {
+            "Namespace" => through::<core::v1::Namespace>(&document),
+            "ServiceAccount" => through::<core::v1::ServiceAccount>(&document),
+            "ConfigMap" => through::<core::v1::ConfigMap>(&document),
+            "DaemonSet" => through::<apps::v1::DaemonSet>(&document),
+            "Deployment" => through::<apps::v1::Deployment>(&document),
+            "NetworkPolicy" => through::<networking::v1::NetworkPolicy>(&document),
+            "PriorityClass" => through::<scheduling::v1::PriorityClass>(&document),
+            "ClusterRole" => through::<rbac::v1::ClusterRole>(&document),
+            "ClusterRoleBinding" => through::<rbac::v1::ClusterRoleBinding>(&document),
+            "Role" => through::<rbac::v1::Role>(&document),
+            "RoleBinding" => through::<rbac::v1::RoleBinding>(&document),
+            other => bail!("a {other}: add its type here"),
+        };
+        assert_eq!(read.with_context(|| kind.to_owned())?, document, "{kind}");
+    }
+    Ok(())
+}

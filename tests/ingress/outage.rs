@@ -1,0 +1,63 @@
+//! An API server that fails: nothing is lost, nothing is deleted, and it goes on afterwards. Needs the test API server.
+
+use std::net::TcpListener;
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use interceptor_tests::apiserver::Fault;
+use interceptor_tests::wait;
+
+use crate::cluster::{Cluster, LIMIT};
+
+#[test]
+fn an_outage_deletes_nothing_and_what_happened_meanwhile_is_caught_up_with() -> Result<()> {
+    let mut cluster = Cluster::start_own()?;
+    cluster.worked_example()?;
+    let manager = cluster.manager("one")?;
+    cluster.wait_hosts("azureuser", "azds-servicea", Some(&["azureuser.s.dev.servicea"]))?;
+    let address = cluster.server()?.address();
+    cluster.server_mut()?.stop();
+    // Longer than a manager may write without a renewal.
+    manager.wait_leading(false, LIMIT)?;
+    assert!(manager.ask("/healthz")?.starts_with("ok"));
+    let listener = wait::until(LIMIT, "the address to be free", || Ok(TcpListener::bind(address)?))?;
+    cluster.server_mut()?.go_on(listener)?;
+    cluster.server()?.compact();
+    cluster.service("azureuser", "serviceb", &[("http", 80)])?;
+    cluster
+        .wait_hosts("azureuser", "azds-servicea", Some(&["azureuser.s.dev.servicea"]))
+        .with_context(|| manager.log())?;
+    wait::until(LIMIT * 3, "the new URL", || {
+        cluster.hosts("azureuser", "azds-serviceb")?.context("there is none").map(drop)
+    })
+    .with_context(|| manager.log())
+}
+
+#[test]
+fn answers_that_are_no_answers_are_told_and_tried_again() -> Result<()> {
+    for fault in [Fault::Status(500), Fault::Status(429), Fault::Garbage, Fault::Cut] {
+        let mut cluster = Cluster::start_own()?;
+        cluster.worked_example()?;
+        cluster.server()?.fail("patch", "ingresses", fault.clone());
+        let manager = cluster.manager("one")?;
+        manager.wait_problem("Refused").with_context(|| format!("{fault:?}"))?;
+        // It waits longer every time, and does not hammer.
+        sleep(Duration::from_secs(3));
+        let tried = cluster
+            .server()?
+            .calls()
+            .iter()
+            .filter(|call| call.verb == "patch" && call.resource == "ingresses")
+            .count();
+        assert!(tried <= 3 * 4, "{fault:?}: three objects were tried {tried} times");
+        cluster.server()?.heal();
+        cluster.wait_hosts("dev", "azds-servicea", Some(&["*.s.dev.servicea", "dev.servicea"]))?;
+        wait::until(LIMIT, "the problem to go", || {
+            let status = manager.status()?;
+            anyhow::ensure!(status["problems"] == serde_json::json!([]), "{status}");
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
