@@ -244,4 +244,11 @@ fn unlist(slices_of: &mut BTreeMap<Key, Vec<Box<str>>>, slice: &Slice) {
             slices_of.remove(&service);
         }
     }
-}
+}        let same = self.troubles.get(&subject).map_or(now.is_empty(), |before| *before == now);
+        self.troubles_changed |= !same;
+        if now.is_empty() {
+            self.troubles.remove(&subject);
+        } else {
+            self.troubles.insert(subject, now);
+        }
+
