@@ -45,9 +45,9 @@ followed! {
 
 /// What one of the watches has to say.
 enum Heard {
-    Namespace(News<Namespace>),
-    Service(News<Service>),
-    Ingress(News<Ingress>),
+    Namespace(Box<News<Namespace>>),
+    Service(Box<News<Service>>),
+    Ingress(Box<News<Ingress>>),
 }
 
 /// All objects of one kind.
@@ -118,9 +118,13 @@ impl View {
         let (heard_tx, heard_rx) = mpsc::channel(QUEUE);
         let (all, pace) = (Selection::default(), Pace::default());
         let (client, tx) = (client.clone(), heard_tx);
-        tasks.spawn_local(follow(client.clone(), all.clone(), pace.clone(), tx.clone(), Heard::Namespace));
-        tasks.spawn_local(follow(client.clone(), all.clone(), pace.clone(), tx.clone(), Heard::Service));
-        tasks.spawn_local(follow(client, all, pace, tx, Heard::Ingress));
+        tasks.spawn_local(follow(client.clone(), all.clone(), pace.clone(), tx.clone(), |news| {
+            Heard::Namespace(Box::new(news))
+        }));
+        tasks.spawn_local(follow(client.clone(), all.clone(), pace.clone(), tx.clone(), |news| {
+            Heard::Service(Box::new(news))
+        }));
+        tasks.spawn_local(follow(client, all, pace, tx, |news| Heard::Ingress(Box::new(news))));
         Self { namespaces: Store::default(), services: Store::default(), ingresses: Store::default(), heard_rx }
     }
 
@@ -141,9 +145,9 @@ impl View {
 
     fn hear(&mut self, heard: Heard) {
         match heard {
-            Heard::Namespace(news) => self.namespaces.hear(news),
-            Heard::Service(news) => self.services.hear(news),
-            Heard::Ingress(news) => self.ingresses.hear(news),
+            Heard::Namespace(news) => self.namespaces.hear(*news),
+            Heard::Service(news) => self.services.hear(*news),
+            Heard::Ingress(news) => self.ingresses.hear(*news),
         }
     }
 

@@ -124,7 +124,8 @@ fn the_nearest_annotation_counts() {
     };
     let both = |root: Service, copy: Service| vec![root, copy];
     let (root, copy) = (service("dev", "a"), service("azureuser", "a"));
-    let rows: [(&str, Vec<Namespace>, Vec<Service>, &[&str]); 7] = [
+    type Row<'r> = (&'r str, Vec<Namespace>, Vec<Service>, &'r [&'r str]);
+    let rows: [Row<'_>; 7] = [
         ("nobody says anything", base(), both(root.clone(), copy.clone()), &[]),
         ("the root's service", base(), both(says(root.clone(), "true"), copy.clone()), &["azureuser", "dev"]),
         ("the root's namespace", all_of("true"), both(root.clone(), copy.clone()), &["azureuser", "dev"]),
@@ -161,7 +162,8 @@ fn an_annotation_that_is_neither_true_nor_false_is_a_problem_of_its_object_only(
 #[test]
 fn the_port_is_the_one_named_the_only_one_or_http() {
     let udp = |number| Port { tcp: false, ..port("dns", number) };
-    let rows: [(Option<&str>, Vec<Port>, Result<i32, Reason>); 11] = [
+    type Row<'r> = (Option<&'r str>, Vec<Port>, Result<i32, Reason>);
+    let rows: [Row<'_>; 11] = [
         (None, vec![port("", 80)], Ok(80)),
         (None, vec![port("grpc", 50051)], Ok(50051)),
         (None, vec![port("admin", 1), port("http", 2)], Ok(2)),
