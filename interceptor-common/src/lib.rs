@@ -14,16 +14,19 @@
 //! | `LISTENERS` | sockhash | [`Address`] of a workload → inbound listener | agent | sk_lookup | while the listener is open (the kernel removes closed sockets) |
 //! | `CLIENTS` | hash | [`ClientKey`] → [`Endpoint`] | agent | getpeername4/6 | one inbound connection to the application |
 //! | `FACTS` | LRU hash | [`FactsKey`] → [`Facts`] | sock_ops | agent | until the agent reads it at the flow's end |
+//! | `DNS_AGENTS` | hash | [`DnsKey`] of a server → the agent's [`Endpoint`] | agent | connect4/6, sendmsg4/6 | while that workload is in a derived space |
+//! | `DNS_SERVERS` | hash | [`DnsKey`] of the agent's socket → the server's [`Endpoint`] | agent | recvmsg4/6, getpeername4/6, getsockname4/6 | while that socket is open |
 //! | `CONTROL` | array (1) | 0 → [`Control`] | agent | all hooks | the agent's life |
 //! | `COUNTERS` | per-CPU array | [`counters::Counter`] → `u64` | all hooks | agent | the agent's life |
 #![no_std]
 
 mod addr;
 pub mod counters;
+pub mod dns;
 mod layout;
 pub mod names;
 pub mod policy;
 mod record;
 
 pub use addr::{Address, Endpoint, NetPort};
-pub use record::{ClientKey, Control, Facts, FactsKey, Workload};
+pub use record::{ClientKey, Control, DnsKey, Facts, FactsKey, Workload};

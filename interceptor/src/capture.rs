@@ -6,6 +6,7 @@
 mod addresses;
 mod attach;
 mod controller;
+mod dns;
 mod heartbeat;
 mod wanted;
 

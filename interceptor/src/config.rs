@@ -49,6 +49,8 @@ pub struct Config {
     pub metrics: Metrics,
     /// How many flow records are kept.
     pub flows: Flows,
+    /// Short names of shared services.
+    pub dns: Dns,
 }
 
 /// Spaces, services and workloads, as a source lists them (not yet checked against each other).
@@ -230,4 +232,17 @@ pub struct Metrics {
 pub struct Flows {
     /// Records in memory; older ones are dropped and counted.
     pub capacity: usize,
+}
+
+/// Short names of shared services, for workloads in derived spaces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dns {
+    /// Whether the DNS of workloads in derived spaces is captured at all.
+    pub enabled: bool,
+    /// The cluster's domain, lower case, without dots at the ends.
+    pub cluster_domain: String,
+    /// The servers whose queries are captured; empty: those of each workload's resolv.conf.
+    pub servers: Vec<IpAddr>,
+    /// Clients of one workload that wait for one server, each transport; beyond that queries are dropped.
+    pub max_in_flight: usize,
 }

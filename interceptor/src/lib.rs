@@ -16,6 +16,7 @@ pub mod captured;
 pub mod cgroup;
 pub mod cli;
 pub mod config;
+pub mod dns;
 pub mod explain;
 pub mod flow;
 pub mod kernel;

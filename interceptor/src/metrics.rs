@@ -4,6 +4,7 @@
 //! metrics endpoint calls [`Metrics::encode`]. Counting takes atomics and, for the two families with open reasons, one
 //! look-up; it never allocates for a label set that was seen before. All families are described in [`FAMILIES`].
 
+mod dns;
 mod kernel;
 mod labels;
 mod table;
@@ -18,11 +19,13 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
 use serde::{Deserialize, Serialize};
 
+pub use dns::{DnsOutcome, DnsTransport};
 pub use kernel::{KernelCount, KernelReader};
 pub use table::{FAMILIES, FamilyDoc, FamilyKind, reference_markdown};
 
 use crate::flow::{ConnectionRecord, Record, RequestRecord, Verdict};
 use crate::route::Direction;
+use dns::DnsQueries;
 use kernel::{KernelCollector, KernelCounters};
 use labels::{ConnectionLabels, Pairs, PerDirection, PerVerdict, RequestLabels, fetch, status_class};
 use table::FamilyDoc as Doc;
@@ -54,6 +57,7 @@ pub struct Metrics {
     workloads_failed: Gauge,
     unexpected_connections: Counter,
     real_client_table_full: Counter,
+    dns_queries: DnsQueries,
     kernel: Arc<KernelCounters>,
 }
 
@@ -95,6 +99,7 @@ impl Metrics {
 
         let updates: Family<Pairs, Counter> = register(registry_mut, table::SNAPSHOT_UPDATES, Family::default());
         let workloads: Family<Pairs, Gauge> = register(registry_mut, table::WORKLOADS, Family::default());
+        let dns_queries: Family<Pairs, Counter> = register(registry_mut, table::DNS_QUERIES, Family::default());
         let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         registry_mut.register(table::BUILD.registered_name(), table::BUILD.help, build);
 
@@ -118,6 +123,7 @@ impl Metrics {
             workloads_failed: fetch(&workloads, &[("state", "failed")]),
             unexpected_connections: register(registry_mut, table::UNEXPECTED_CONNECTIONS, Counter::default()),
             real_client_table_full: register(registry_mut, table::REAL_CLIENT_TABLE_FULL, Counter::default()),
+            dns_queries: DnsQueries::new(&dns_queries),
             kernel,
             registry,
         }
@@ -199,6 +205,16 @@ impl Metrics {
     /// A real client's address found no room in the kernel's table.
     pub fn real_client_table_full(&self) {
         self.real_client_table_full.inc();
+    }
+
+    /// A DNS query of a workload in a derived space was dealt with.
+    pub fn dns_query(&self, transport: DnsTransport, outcome: DnsOutcome) {
+        self.dns_queries.count(transport, outcome);
+    }
+
+    /// How many DNS queries had that outcome.
+    pub fn dns_queries(&self, outcome: DnsOutcome) -> u64 {
+        self.dns_queries.total(outcome)
     }
 
     /// From now on the hooks' counters are read this way, at every scrape.

@@ -10,12 +10,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 pub use report::{
-    FlowsStatus, HookState, HookStatus, ListenerStatus, Passed, SourceStatus, SpliceStatus, Status, WorkloadState,
-    WorkloadStatus,
+    DnsReport, DnsStatus, FlowsStatus, HookState, HookStatus, LeftOut, ListenerStatus, Passed, SourceStatus,
+    SpliceStatus, Status, WorkloadState, WorkloadStatus,
 };
 
 use crate::flow::Hub;
-use crate::metrics::{Metrics, WorkloadCounts};
+use crate::metrics::{DnsOutcome, Metrics, WorkloadCounts};
 use crate::snapshot::Snapshot;
 
 /// How the agent is.
@@ -37,6 +37,7 @@ struct Board {
     beat: Option<Instant>,
     workers: usize,
     splice: SpliceStatus,
+    dns: DnsReport,
 }
 
 impl StatusBoard {
@@ -104,6 +105,11 @@ impl StatusBoard {
         self.board().splice = SpliceStatus { backend: backend.to_owned(), why: why.to_owned() };
     }
 
+    /// Whose DNS is captured.
+    pub fn set_dns(&self, report: DnsReport) {
+        self.board().dns = report;
+    }
+
     /// The heartbeat shows itself: every worker lives.
     pub fn beat(&self) {
         self.board().beat = Some(Instant::now());
@@ -160,6 +166,11 @@ impl StatusBoard {
             workers: board.workers,
             splice: board.splice.clone(),
             flows,
+            dns: DnsStatus {
+                captured: board.dns.clone(),
+                answered: metrics.dns_queries(DnsOutcome::Answered),
+                forwarded: metrics.dns_queries(DnsOutcome::Forwarded),
+            },
             passed: Passed::from_counts(&kernel),
             kernel,
         }

@@ -14,7 +14,8 @@ use crate::admin::{AdminSocket, AdminState, MetricsServer};
 use crate::bpf::{FlowMaps, Kernel};
 use crate::capture::{Controller, ControllerParts, Heartbeat};
 use crate::captured::Destinations;
-use crate::config::{Config, Proxy, Splice};
+use crate::config::{Config, Dns, Proxy, Splice};
+use crate::dns;
 use crate::flow::Hub;
 use crate::metrics::Metrics;
 use crate::net::buffer::BufferPool;
@@ -23,7 +24,7 @@ use crate::snapshot::Snapshot;
 use crate::source::file::FileSource;
 use crate::status::StatusBoard;
 use crate::sys;
-use crate::worker::WorkerHandle;
+use crate::worker::{Contexts, WorkerHandle};
 
 /// Workers when the configuration leaves it open: more listeners a workload than that cost more than they bring.
 const MAX_DEFAULT_WORKERS: usize = 4;
@@ -48,7 +49,7 @@ impl Parts {
         if let Err(error) = sys::raise_file_limit() {
             tracing::warn!(%error, "the limit of open files stays as it is");
         }
-        let mut kernel = Kernel::load(options.ebpf_log)?;
+        let mut kernel = Kernel::load(options.ebpf_log, config.dns.enabled)?;
         let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::build(&config.topology, &config.routing, 1)));
         let hub = Arc::new(Hub::new(config.flows.capacity));
         let metrics = Arc::new(Metrics::new());
@@ -66,10 +67,11 @@ impl Parts {
                 metrics: Arc::clone(&metrics),
                 destinations: Arc::clone(&destinations),
                 settings: config.proxy.clone(),
+                dns: config.dns.clone(),
                 open: Arc::clone(&open),
                 maps: kernel.flow_maps()?,
             };
-            let worker = WorkerHandle::start(index, move || shared.into_context());
+            let worker = WorkerHandle::start(index, move || shared.into_contexts());
             workers.push(worker.context("starting a worker thread")?);
         }
         status.set_workers(workers.len());
@@ -100,6 +102,7 @@ impl Parts {
             destinations,
             workers,
             settings: config.capture.clone(),
+            dns: config.dns.clone(),
             status: Arc::clone(&status),
             metrics: Arc::clone(&metrics),
         })?;
@@ -114,20 +117,22 @@ fn worker_count(configured: usize) -> usize {
     std::thread::available_parallelism().map_or(1, usize::from).min(MAX_DEFAULT_WORKERS)
 }
 
-/// What a worker's context is made of, before it is on the worker's thread.
+/// What a worker's contexts are made of, before they are on the worker's thread.
 struct Shared {
     snapshot: Arc<ArcSwap<Snapshot>>,
     hub: Arc<Hub>,
     metrics: Arc<Metrics>,
     destinations: Arc<Destinations>,
     settings: Proxy,
+    dns: Dns,
     open: Arc<AtomicUsize>,
     maps: FlowMaps,
 }
 
 impl Shared {
-    fn into_context(self) -> Context {
-        Context {
+    fn into_contexts(self) -> Contexts {
+        let dns = dns::Context::new(Arc::clone(&self.snapshot), Arc::clone(&self.metrics), &self.dns);
+        let proxy = Context {
             snapshot: self.snapshot,
             hub: self.hub,
             metrics: self.metrics,
@@ -139,6 +144,7 @@ impl Shared {
             turn: Cell::new(0),
             http: RefCell::new(HashSet::new()),
             inherited: Default::default(),
-        }
+        };
+        Contexts { proxy, dns }
     }
 }

@@ -12,10 +12,11 @@ use interceptor_common::{Address, names};
 
 use super::addresses::Addresses;
 use super::attach::{Attached, attach};
+use super::dns::Names;
 use crate::bpf::{BpfError, CaptureMaps, CgroupLinks, HookState, Kernel};
 use crate::captured::Destinations;
 use crate::cgroup;
-use crate::config::Capture;
+use crate::config::{Capture, Dns};
 use crate::metrics::Metrics;
 use crate::snapshot::{Delta, Snapshot, Workload};
 use crate::status::{self, StatusBoard, WorkloadState};
@@ -31,6 +32,8 @@ pub struct ControllerParts {
     pub workers: Vec<WorkerHandle>,
     /// Where hooks attach.
     pub settings: Capture,
+    /// Whose DNS is captured.
+    pub dns: Dns,
     /// Where states are shown.
     pub status: Arc<StatusBoard>,
     /// What is counted.
@@ -47,6 +50,7 @@ pub struct Controller {
     addresses: Addresses,
     peers: HashSet<IpAddr>,
     workloads: HashMap<Arc<str>, Attached>,
+    names: Names,
 }
 
 impl Controller {
@@ -67,6 +71,7 @@ impl Controller {
             parts.status.set_hook(name, state, &detail);
         }
         let addresses = Addresses::new(Arc::clone(&parts.destinations));
+        let names = Names::new(&parts.dns, parts.kernel.can_dns());
         Ok(Self {
             parts,
             maps,
@@ -75,6 +80,7 @@ impl Controller {
             addresses,
             peers: HashSet::new(),
             workloads: HashMap::new(),
+            names,
         })
     }
 
@@ -90,6 +96,8 @@ impl Controller {
             self.attach_workloads(delta.workloads.iter().filter_map(|name| snapshot.workload(name)));
             self.apply_local(snapshot);
         }
+        // Also when no workload has changed: one may live in another place of its tree now.
+        self.apply_names(snapshot, false);
     }
 
     /// Looks after workloads whose namespace went away or was made anew, and tries failed ones again.
@@ -108,6 +116,7 @@ impl Controller {
         self.apply_cgroups(snapshot);
         self.apply_local(snapshot);
         self.addresses.retry(&mut self.maps, snapshot);
+        self.apply_names(snapshot, true);
     }
 
     /// Lets all new outbound connections pass; what is under way goes on.
@@ -176,6 +185,7 @@ impl Controller {
 
     fn detach(&mut self, name: &str) {
         let Some(attached) = self.workloads.remove(name) else { return };
+        self.names.forget(&mut self.maps, name);
         let captured = &attached.captured;
         for ip in &captured.addresses {
             // First the peers, so that nothing arrives at another pod as routed that was not.
@@ -219,6 +229,13 @@ impl Controller {
             let detail = format!("{} network namespaces", self.workloads.len());
             parts.status.set_hook(names::SK_LOOKUP, status::HookState::Attached, &detail);
         }
+    }
+
+    /// Captures the DNS of the attached workloads that are in derived spaces, and of no others.
+    fn apply_names(&mut self, snapshot: &Snapshot, sweep: bool) {
+        let attached = self.workloads.iter().map(|(name, attached)| (name, &attached.captured));
+        self.names.apply(&mut self.maps, &self.parts.workers, snapshot, attached, sweep);
+        self.parts.status.set_dns(self.names.report());
     }
 
     /// Inbound ports and peers: only of workloads that are attached, so that nobody counts as routed who was not.

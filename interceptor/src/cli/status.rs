@@ -5,7 +5,7 @@ use super::args::OutputMode;
 use super::client::Client;
 use super::output::{Screen, Style, clean};
 use super::table::{Cell, Table, row};
-use crate::status::{HookState, Status, WorkloadState};
+use crate::status::{DnsStatus, HookState, Status, WorkloadState};
 
 pub(super) fn show(client: &Client, mode: OutputMode, screen: &mut Screen<'_>) -> anyhow::Result<Ended> {
     let lines = client.lines("/v1/status")?;
@@ -65,8 +65,25 @@ fn summary(status: &Status, screen: &mut Screen<'_>) -> anyhow::Result<()> {
     let flows = &status.flows;
     let (kept, capacity) = (flows.kept, flows.capacity);
     fact(screen, "flows", &format!("{kept} of {capacity} kept, {} published, {} lost", flows.published, flows.lost))?;
+    dns(status, screen)?;
     let passed = status.passed;
     fact(screen, "passed", &format!("{} outbound, {} inbound connections left alone", passed.outbound, passed.inbound))
+}
+
+fn dns(status: &Status, screen: &mut Screen<'_>) -> anyhow::Result<()> {
+    let DnsStatus { captured, answered, forwarded } = &status.dns;
+    let text = match &captured.off_because {
+        Some(why) => format!("off: {}", clean(why)),
+        None => {
+            format!("{} workloads of derived spaces; {answered} answered, {forwarded} forwarded", captured.workloads)
+        }
+    };
+    fact(screen, "dns", &text)?;
+    for left_out in &captured.not_captured {
+        let text = format!("{} is left out: {}", clean(&left_out.workload), clean(&left_out.why));
+        fact(screen, "", &screen.paint(Style::Warn, &text))?;
+    }
+    Ok(())
 }
 
 fn hooks(status: &Status, wide: bool, screen: &mut Screen<'_>) -> anyhow::Result<()> {

@@ -68,6 +68,7 @@ fn read(document: &Cursor<'_>) -> Config {
         admin: settings::admin(&root),
         metrics: settings::metrics(&root),
         flows: settings::flows(&root),
+        dns: settings::dns(&root),
     };
     root.finish();
     check::check(&config, document);

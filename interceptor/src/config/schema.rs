@@ -102,4 +102,9 @@ pub(super) const KEYS: &[Key] = &[
     key("metrics.address", "`address:port` or `off`", Default("127.0.0.1:15020"), "Where it listens, in the agent's network namespace. Loopback keeps it out of the pods' reach."),
     key("flows", "mapping", Optional("its defaults"), "The flow records that `interceptor flows` shows."),
     key("flows.capacity", "number, 1 to 1000000", Default("8192"), "How many are kept in memory; older ones are dropped and counted. One takes about 1 KiB."),
+    key("dns", "mapping", Optional("its defaults"), "Short names of shared services, for workloads in derived spaces: the agent sees their DNS queries and answers those for `<service>.<their space>.svc.<cluster domain>` that only an ancestor space has a service for."),
+    key("dns.enabled", "true or false", Default("true"), "Off: no DNS is captured, and such names do not resolve."),
+    key("dns.cluster_domain", "DNS name", Default("cluster.local"), "The cluster's domain, as kubelet's `clusterDomain` has it."),
+    key("dns.servers", ADDRESSES, Default("[]"), "The DNS servers whose port 53 is captured. None: those in the resolv.conf of each workload's processes."),
+    key("dns.max_in_flight", "number, 8 to 4096", Default("256"), "Clients of one workload that wait for one server, UDP and TCP apart; further queries are dropped and counted."),
 ];

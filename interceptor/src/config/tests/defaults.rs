@@ -91,6 +91,7 @@ fn the_bounds_in_the_table_are_those_of_the_parser() {
     assert!(kind("proxy.workers").ends_with(&bounds(&defaults::WORKERS_BOUNDS)));
     assert!(kind("proxy.max_connections").ends_with(&bounds(&defaults::MAX_CONNECTIONS_BOUNDS)));
     assert!(kind("proxy.max_head_bytes").ends_with(&bounds(&defaults::MAX_HEAD_BOUNDS)));
+    assert!(kind("dns.max_in_flight").ends_with(&bounds(&defaults::DNS_IN_FLIGHT_BOUNDS)));
     assert!(kind("flows.capacity").ends_with(&bounds(&defaults::FLOWS_BOUNDS)));
     assert!(kind("workloads[].pid").ends_with(&bounds(&defaults::PID_BOUNDS)));
     assert!(kind("admin.socket").contains(&defaults::ADMIN_SOCKET_MAX.to_string()));
@@ -110,7 +111,7 @@ fn the_bounds_in_the_table_are_those_of_the_parser() {
 
 #[test]
 fn sections_and_lists_without_content_are_left_out_ones() {
-    let text = "spaces:\nservices: []\nworkloads: ~\nrouting:\ncapture: {}\nproxy:\nadmin:\nmetrics:\nflows:\n";
+    let text = "spaces:\nservices: []\nworkloads: ~\nrouting:\ncapture: {}\nproxy:\nadmin:\nmetrics:\nflows:\ndns:\n";
     assert_eq!(parse(text), Config::default());
     assert_eq!(parse("{}"), Config::default());
     assert_eq!(parse("\u{feff}proxy:\r\n  workers: 0\r\n"), Config::default());
@@ -124,7 +125,8 @@ capture: {cgroup: /c, outbound_port: 1, heartbeat_timeout: 500ms}
 proxy: {workers: 3, connect_timeout: 1s, detect_timeout: 2s, head_timeout: 3s, first_byte_timeout: 5s, idle_timeout: 4s, max_connections: 7, max_head_bytes: 1024, splice: copy}
 admin: {socket: /s}
 metrics: {address: off}
-flows: {capacity: 1}",
+flows: {capacity: 1}
+dns: {enabled: false, cluster_domain: .K8S.Example.org., servers: [10.96.0.10, 'fd00::a', 127.0.0.1], max_in_flight: 8}",
     );
     assert_eq!(config.routing.route_headers, ["x-space", "azds-route-as"]);
     assert_eq!(config.routing.ingress_suffixes, ["eus.azds.io"]);
@@ -140,6 +142,10 @@ flows: {capacity: 1}",
     assert_eq!(proxy.splice, crate::config::Splice::Copy);
     assert_eq!((config.admin.socket, config.metrics.address), (PathBuf::from("/s"), None));
     assert_eq!(config.flows.capacity, 1);
+    let servers: Vec<String> = config.dns.servers.iter().map(ToString::to_string).collect();
+    assert_eq!(servers, ["10.96.0.10", "fd00::a", "127.0.0.1"]);
+    let dns = (config.dns.enabled, config.dns.cluster_domain.as_str(), config.dns.max_in_flight);
+    assert_eq!(dns, (false, "k8s.example.org", 8));
 }
 
 #[test]
