@@ -123,7 +123,7 @@ fn what_only_a_server_can_judge_is_for_the_server() {
         |query| query.metadata.op_code = OpCode::Notify,
         |query| query.metadata.message_type = MessageType::Response,
         |query| query.metadata.truncation = true,
-        |query| drop(query.queries.clear()),
+        |query| query.queries.clear(),
         |query| query.queries.push(query.queries[0].clone()),
         |query| query.queries[0].query_class = DNSClass::CH,
         |query| {
