@@ -7,8 +7,11 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::AsRawFd as _;
 use std::time::Duration;
 
+use nix::sys::socket::{MsgFlags, recv, send};
+use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
@@ -52,9 +55,11 @@ impl Way {
 
     /// Sends a query on.
     pub(super) fn send(&self, query: &[u8]) -> io::Result<()> {
+        // Not through the runtime, which does not know yet that a new socket takes anything.
+        let sent = || send(self.upstream.as_raw_fd(), query, MsgFlags::MSG_DONTWAIT);
         // A refusal of an earlier query may be told here; this one is sent all the same.
-        if self.upstream.try_send(query).is_err() {
-            self.upstream.try_send(query)?;
+        if sent().is_err() {
+            sent()?;
         }
         let mut waiting = self.waiting.borrow_mut();
         if waiting.len() >= WAITING {
@@ -73,11 +78,14 @@ impl Way {
     pub(super) async fn receive(&self, place: &Place) -> Back {
         loop {
             let patience = if self.is_idle() { LINGER } else { PATIENCE };
-            if timeout(patience, self.upstream.readable()).await.is_err() {
-                return Back::Silence;
-            }
+            // A refusal makes a datagram socket ready for its error only.
+            let ready = timeout(patience, self.upstream.ready(Interest::READABLE | Interest::ERROR)).await;
+            let Ok(ready) = ready else { return Back::Silence };
+            let interest =
+                if ready.is_ok_and(|ready| ready.is_readable()) { Interest::READABLE } else { Interest::ERROR };
             let mut datagram = place.context.datagram.borrow_mut();
-            match self.upstream.try_recv(&mut datagram) {
+            let receive = || Ok(recv(self.upstream.as_raw_fd(), &mut datagram, MsgFlags::MSG_DONTWAIT)?);
+            match self.upstream.try_io(interest, receive) {
                 Ok(length) => {
                     self.answered(datagram.get(..length.min(ID)).unwrap_or_default());
                     return Back::Response(length);

@@ -82,9 +82,12 @@ fn a_workload_whose_servers_are_not_known_is_left_out_and_said_so() {
     let site = Site::with("short-unknown", &[V4], |scene, _| {
         // Its namespace is that of a process whose resolv.conf names no server.
         let pod = scene.lab.pod("silent").unwrap();
-        scene.config.item("workloads", serde_json::json!({
-            "name": "silent", "netns": "/proc/self/ns/net", "addresses": pod.addresses(), "space": "azureuser",
-        }));
+        scene.config.item(
+            "workloads",
+            serde_json::json!({
+                "name": "silent", "netns": "/proc/self/ns/net", "addresses": pod.addresses(), "space": "azureuser",
+            }),
+        );
     });
     let status = site.stage.agent.status().unwrap();
     let left_out = status["dns"]["not_captured"].as_array().unwrap();
