@@ -47,19 +47,21 @@ counters! {
     InboundAssignFailed = 14, "inbound", "assign_failed";
     /// connect() of the agent itself, which must run outside the captured cgroup: a bug that the hook renders harmless.
     OutboundSelf = 15, "outbound", "self_capture";
+    /// A pod of a root space called a service with a single copy: routing it could change nothing (`capture.services`).
+    OutboundOnlyCopy = 16, "outbound", "only_copy";
     /// A DNS query (or TCP connection) of a workload in a derived space was redirected to the agent. A socket that is
     /// connected counts once.
-    DnsRedirected = 16, "dns", "redirected";
+    DnsRedirected = 17, "dns", "redirected";
     /// The agent's heartbeat is too old: fail-open.
-    DnsAgentStale = 17, "dns", "agent_stale";
+    DnsAgentStale = 18, "dns", "agent_stale";
     /// The socket is bound to a device, which loopback is not.
-    DnsBoundDevice = 18, "dns", "bound_device";
+    DnsBoundDevice = 19, "dns", "bound_device";
     /// A query of the agent itself, which must reach the server.
-    DnsSelf = 19, "dns", "self_capture";
+    DnsSelf = 20, "dns", "self_capture";
 }
 
 /// How many counters there are.
-pub const COUNT: u32 = 20;
+pub const COUNT: u32 = 21;
 
 #[cfg(test)]
 mod tests {

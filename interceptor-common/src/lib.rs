@@ -6,16 +6,19 @@
 //!
 //! | map | kind | key → value | written by | read by | lifetime of an entry |
 //! |---|---|---|---|---|---|
-//! | `CAPTURE` | hash | [`Endpoint`] → `u32` index | agent | connect4/6 | while the destination belongs to a space tree |
+//! | `CAPTURE` | hash | [`Endpoint`] → `u32` ([`policy::Captured`]) | agent | connect4/6 | while the destination is captured |
 //! | `ORIGINALS` | hash | `u32` index → [`Endpoint`] | agent | getpeername4/6, getsockname6 | index in use or not yet reused |
 //! | `WORKLOADS` | hash | netns cookie → [`Workload`] | agent | connect4/6, getsockname4/6 | while the workload's listeners are open |
-//! | `INBOUND` | hash | [`Endpoint`] of a workload → `u32` (1) | agent | sk_lookup | while that port belongs to a service |
-//! | `PEERS` | hash | [`Address`] → `u32` (1) | agent | sk_lookup | while that workload is captured |
+//! | `INBOUND` | hash | [`Endpoint`] of a workload → `u32` (1) | agent | sk_lookup | while that port is intercepted |
+//! | `PEERS` | hash | [`Address`] → `u32` (1) | agent | sk_lookup | while that workload and its calls are captured |
 //! | `LISTENERS` | sockhash | [`Address`] of a workload → inbound listener | agent | sk_lookup | while the listener is open (the kernel removes closed sockets) |
 //! | `CLIENTS` | hash | [`ClientKey`] → [`Endpoint`] | agent | getpeername4/6 | one inbound connection to the application |
 //! | `FACTS` | LRU hash | [`FactsKey`] → [`Facts`] | sock_ops | agent | until the agent reads it at the flow's end |
 //! | `DNS_AGENTS` | hash | [`DnsKey`] of a server → the agent's [`Endpoint`] | agent | connect4/6, sendmsg4/6 | while that workload is in a derived space |
 //! | `DNS_SERVERS` | hash | [`DnsKey`] of the agent's socket → the server's [`Endpoint`] | agent | recvmsg4/6, getpeername4/6, getsockname4/6 | while that socket is open |
+//! | `SPLICE_TARGETS` | sockhash | cookie of a socket → the socket that what it receives goes to | agent | sk_skb | while that socket is open |
+//! | `SPLICE_SOURCES` | sockhash, with the verdict program | cookie of a socket → itself | agent | the kernel | while the socket is open |
+//! | `SPLICE_FLOWS` | hash | cookie of a receiving socket → [`SpliceFlow`] | agent (adds, removes), sk_skb | agent, sk_skb | while the agent relays that direction |
 //! | `CONTROL` | array (1) | 0 → [`Control`] | agent | all hooks | the agent's life |
 //! | `COUNTERS` | per-CPU array | [`counters::Counter`] → `u64` | all hooks | agent | the agent's life |
 #![no_std]
@@ -27,6 +30,8 @@ mod layout;
 pub mod names;
 pub mod policy;
 mod record;
+pub mod splice;
 
 pub use addr::{Address, Endpoint, NetPort};
 pub use record::{ClientKey, Control, DnsKey, Facts, FactsKey, Workload};
+pub use splice::{SpliceFlow, SpliceState};

@@ -14,6 +14,8 @@ pub const CLIENTS_CAPACITY: u32 = 65_536;
 pub const DNS_CAPACITY: u32 = 16_384;
 /// Flows with kernel facts that the agent has not collected; the oldest give way.
 pub const FACTS_CAPACITY: u32 = 16_384;
+/// Directions of connections that the kernel moves at once (`proxy.splice: kernel`); one more is moved by splice(2).
+pub const SPLICE_CAPACITY: u32 = 16_384;
 
 macro_rules! names {
     ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => { $($(#[$doc])* pub const $name: &str = $text;)* };
@@ -44,6 +46,18 @@ names! {
     CONTROL = "CONTROL";
     /// See the table of [`crate`].
     COUNTERS = "COUNTERS";
+    /// See the table of [`crate`].
+    SPLICE_TARGETS = "SPLICE_TARGETS";
+    /// See the table of [`crate`].
+    SPLICE_SOURCES = "SPLICE_SOURCES";
+    /// See the table of [`crate`].
+    SPLICE_FLOWS = "SPLICE_FLOWS";
+    /// Global that the agent sets: where `struct tcp_sock` keeps `write_seq`.
+    WRITE_SEQ = "WRITE_SEQ";
+    /// Global that the agent sets: where `struct tcp_sock` keeps `copied_seq`.
+    COPIED_SEQ = "COPIED_SEQ";
+    /// Global that the agent sets: where `struct sk_buff` keeps TCP's sequence number.
+    SKB_SEQ = "SKB_SEQ";
     /// Global that the agent sets: whether hooks log (`--ebpf-log`).
     DEBUG = "DEBUG";
     /// cgroup/connect4.
@@ -70,4 +84,6 @@ names! {
     SK_LOOKUP = "on_sk_lookup";
     /// sock_ops.
     SOCK_OPS = "on_sock_ops";
+    /// sk_skb/stream_verdict.
+    SPLICE = "on_splice";
 }

@@ -48,16 +48,43 @@ pub fn alive(control: &Control, now_ns: u64) -> bool {
     control.heartbeat_ns != 0 && now_ns.saturating_sub(control.heartbeat_ns) <= control.timeout_ns
 }
 
+/// What the capture map says of a destination, packed into the map's word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Captured {
+    /// The destination's index.
+    pub index: u32,
+    /// Whether calls of pods in root spaces pass: they are no reason to look at a service with a single copy.
+    pub passes_root: bool,
+}
+
+/// Above every index.
+const PASSES_ROOT: u32 = 1 << 31;
+
+impl Captured {
+    /// The map's word.
+    pub const fn to_word(self) -> u32 {
+        if self.passes_root { self.index | PASSES_ROOT } else { self.index }
+    }
+
+    /// What the map's word says.
+    #[inline(always)]
+    pub const fn from_word(word: u32) -> Self {
+        Self { index: word & !PASSES_ROOT, passes_root: word & PASSES_ROOT != 0 }
+    }
+}
+
 /// What the connect hooks can ask about the world around one connect().
 pub trait ConnectView {
     /// The IP protocol of the socket.
     fn protocol(&self) -> u32;
     /// The address that the application asked for.
     fn destination(&self) -> Endpoint;
-    /// The destination's index in the capture map.
-    fn captured(&self, destination: &Endpoint) -> Option<u32>;
+    /// What the capture map says of the destination.
+    fn captured(&self, destination: &Endpoint) -> Option<Captured>;
     /// Whether the socket's network namespace is that of a workload.
     fn is_workload(&self) -> bool;
+    /// Whether that workload lives in a root space. Asked only where the destination makes a difference of it.
+    fn is_in_root(&self) -> bool;
     /// Whether the caller is the agent itself.
     fn is_agent(&self) -> bool;
     /// Whether the agent is [`alive`].
@@ -82,11 +109,14 @@ pub fn connect(view: &impl ConnectView) -> Result<u32, Counter> {
         return Err(Counter::OutboundNotTcp);
     }
     let destination = view.destination();
-    let Some(index) = view.captured(&destination) else {
+    let Some(captured) = view.captured(&destination) else {
         return Err(Counter::OutboundNotCaptured);
     };
     if !view.is_workload() {
         return Err(Counter::OutboundNotWorkload);
+    }
+    if captured.passes_root && view.is_in_root() {
+        return Err(Counter::OutboundOnlyCopy);
     }
     if view.is_agent() {
         return Err(Counter::OutboundSelf);
@@ -103,7 +133,7 @@ pub fn connect(view: &impl ConnectView) -> Result<u32, Counter> {
     if view.v6_only() {
         return Err(Counter::OutboundV6Only);
     }
-    Ok(index)
+    Ok(captured.index)
 }
 
 /// What the sk_lookup hook can ask about the world around one SYN.
@@ -150,8 +180,9 @@ mod tests {
     /// A connect() that is redirected; each test spoils one thing.
     struct Call {
         protocol: u32,
-        captured: Option<u32>,
+        captured: Option<Captured>,
         workload: bool,
+        in_root: bool,
         agent: bool,
         alive: bool,
         device: bool,
@@ -161,8 +192,9 @@ mod tests {
 
     const GOOD: Call = Call {
         protocol: TCP,
-        captured: Some(0x1234),
+        captured: Some(Captured { index: 0x1234, passes_root: false }),
         workload: true,
+        in_root: false,
         agent: false,
         alive: true,
         device: false,
@@ -177,12 +209,15 @@ mod tests {
         fn destination(&self) -> Endpoint {
             Endpoint::new(Address::v4([10, 96, 0, 1]), NetPort::from_host(80))
         }
-        fn captured(&self, destination: &Endpoint) -> Option<u32> {
+        fn captured(&self, destination: &Endpoint) -> Option<Captured> {
             assert_eq!(destination.port.to_host(), 80);
             self.captured
         }
         fn is_workload(&self) -> bool {
             self.workload
+        }
+        fn is_in_root(&self) -> bool {
+            self.in_root
         }
         fn is_agent(&self) -> bool {
             self.agent
@@ -204,6 +239,33 @@ mod tests {
     #[test]
     fn a_captured_destination_of_a_workload_is_redirected() {
         assert_eq!(connect(&GOOD), Ok(0x1234));
+    }
+
+    #[test]
+    fn only_a_root_spaces_pod_passes_to_a_service_with_a_single_copy() {
+        let single = Some(Captured { index: 0x1234, passes_root: true });
+        for (captured, in_root, decided) in [
+            (single, true, Err(Counter::OutboundOnlyCopy)),
+            (single, false, Ok(0x1234)),
+            (GOOD.captured, true, Ok(0x1234)),
+        ] {
+            assert_eq!(connect(&Call { captured, in_root, ..GOOD }), decided);
+        }
+        assert_eq!(
+            connect(&Call { captured: single, in_root: true, workload: false, ..GOOD }),
+            Err(Counter::OutboundNotWorkload)
+        );
+    }
+
+    #[test]
+    fn a_word_of_the_capture_map_survives_the_trip() {
+        for index in [FIRST_INDEX, LAST_INDEX] {
+            for passes_root in [false, true] {
+                let captured = Captured { index, passes_root };
+                assert_eq!(Captured::from_word(captured.to_word()), captured);
+            }
+        }
+        assert_eq!(Captured { index: LAST_INDEX, passes_root: false }.to_word(), LAST_INDEX);
     }
 
     #[test]

@@ -10,6 +10,8 @@ pub struct Workload {
     pub v4: Address,
     /// Its first IPv6 address; unspecified when it has none.
     pub v6: Address,
+    /// 1 where it lives in a root space, else 0.
+    pub in_root: u32,
 }
 
 /// Names the agent's connection to an application: its source in the workload's network namespace.
@@ -106,6 +108,7 @@ mod pod {
     //! so any bit pattern is a valid value and every byte is initialised.
 
     use super::{Address, ClientKey, Control, DnsKey, Endpoint, Facts, FactsKey, Workload};
+    use crate::SpliceFlow;
 
     // SAFETY: see the module.
     unsafe impl aya::Pod for Address {}
@@ -123,4 +126,6 @@ mod pod {
     unsafe impl aya::Pod for FactsKey {}
     // SAFETY: see the module.
     unsafe impl aya::Pod for Facts {}
+    // SAFETY: see the module.
+    unsafe impl aya::Pod for SpliceFlow {}
 }

@@ -6,7 +6,7 @@ use aya_log_ebpf::debug;
 use interceptor_common::{
     Endpoint,
     counters::Counter,
-    policy::{self, ConnectView},
+    policy::{self, Captured, ConnectView},
 };
 
 use crate::{
@@ -34,12 +34,16 @@ impl ConnectView for View<'_> {
         self.destination
     }
     #[inline(always)]
-    fn captured(&self, destination: &Endpoint) -> Option<u32> {
+    fn captured(&self, destination: &Endpoint) -> Option<Captured> {
         maps::captured(destination)
     }
     #[inline(always)]
     fn is_workload(&self) -> bool {
         maps::workload(ctx::netns(self.ctx)).is_some()
+    }
+    #[inline(always)]
+    fn is_in_root(&self) -> bool {
+        maps::workload(ctx::netns(self.ctx)).is_some_and(|workload| workload.in_root != 0)
     }
     #[inline(always)]
     fn is_agent(&self) -> bool {

@@ -7,9 +7,13 @@ use core::ptr::{addr_of, addr_of_mut, read_volatile, write_volatile};
 
 use aya_ebpf::{
     EbpfContext,
-    bindings::{bpf_sk_lookup, bpf_sock, bpf_sock_addr},
-    helpers::{bpf_get_current_cgroup_id, bpf_get_netns_cookie, bpf_probe_read_kernel},
-    programs::{SkLookupContext, SockAddrContext, SockOpsContext},
+    bindings::{__sk_buff, bpf_sk_lookup, bpf_sock, bpf_sock_addr},
+    helpers::{
+        bpf_get_current_cgroup_id, bpf_get_netns_cookie, bpf_get_socket_cookie, bpf_map_lookup_elem,
+        bpf_probe_read_kernel, bpf_sk_release, bpf_skc_to_tcp_sock,
+    },
+    maps::SockHash,
+    programs::{SkBuffContext, SkLookupContext, SockAddrContext, SockOpsContext},
 };
 use interceptor_common::{Address, Endpoint, NetPort};
 
@@ -261,4 +265,92 @@ impl Ops<'_> {
         let port = NetPort((self.remote_port() >> 16) as u16);
         Endpoint::new(if v4 { Address::from_be32(ip4) } else { Address::from_be32x4(ip6) }, port)
     }
+}
+
+/// The context of an sk_skb hook: a segment that a TCP socket received.
+#[derive(Clone, Copy)]
+pub(crate) struct Segment<'a>(pub(crate) &'a SkBuffContext);
+
+impl Segment<'_> {
+    #[inline(always)]
+    fn raw(self) -> *mut __sk_buff {
+        self.0.skb.skb
+    }
+
+    /// The cookie of the socket that received it.
+    #[inline(always)]
+    pub(crate) fn cookie(self) -> u64 {
+        // SAFETY: the helper takes the program's own context.
+        unsafe { bpf_get_socket_cookie(self.raw().cast()) }
+    }
+
+    /// Its bytes.
+    #[inline(always)]
+    pub(crate) fn len(self) -> u32 {
+        // SAFETY: the kernel hands a valid context.
+        unsafe { read_volatile(addr_of!((*self.raw()).len)) }
+    }
+
+    /// TCP's sequence number of its first byte, which is `at` so many bytes into the kernel's own structure.
+    #[inline(always)]
+    pub(crate) fn seq(self, at: usize) -> Option<u32> {
+        // An sk_skb program's context is the structure itself; the verifier lets only a helper look at it.
+        let place = self.raw().cast::<u8>().wrapping_add(at).cast::<u32>();
+        // SAFETY: the helper checks the address itself and reports a fault.
+        unsafe { bpf_probe_read_kernel(place) }.ok()
+    }
+
+    /// A word of the receiving socket's `struct tcp_sock`, `at` so many bytes.
+    #[inline(always)]
+    pub(crate) fn source_word(self, at: usize) -> Option<u32> {
+        // SAFETY: the kernel hands a valid context.
+        let sk = unsafe { read_volatile(addr_of!((*self.raw()).__bindgen_anon_2.sk)) };
+        if sk.is_null() { None } else { tcp_word(sk.cast(), at) }
+    }
+
+    /// Takes bytes off its front. The kernel takes fewer than 4096 at once.
+    #[inline(always)]
+    pub(crate) fn trim(self, count: u32) -> bool {
+        const AT_ONCE: u32 = 4095;
+        /// A quarter of a MiB: more than any segment that a network card or the kernel merges from the network.
+        const TIMES: u32 = 64;
+        let mut left = count;
+        for _ in 0..TIMES {
+            if left == 0 {
+                return true;
+            }
+            let part = left.min(AT_ONCE);
+            if self.0.adjust_room(-(part.cast_signed()), 0, 0).is_err() {
+                return false;
+            }
+            left -= part;
+        }
+        left == 0
+    }
+}
+
+/// A word of the `struct tcp_sock` of a socket in a sock map, `at` so many bytes. None: it is not there.
+#[inline(always)]
+pub(crate) fn socket_word(sockets: &'static SockHash<u64>, cookie: u64, at: usize) -> Option<u32> {
+    let map = core::ptr::from_ref(sockets).cast_mut().cast();
+    // SAFETY: the map is one of the object's, the key has its size; the socket found is released below.
+    let sk = unsafe { bpf_map_lookup_elem(map, addr_of!(cookie).cast()) };
+    if sk.is_null() {
+        return None;
+    }
+    let word = tcp_word(sk, at);
+    // SAFETY: releases the reference that the lookup took, once.
+    unsafe { bpf_sk_release(sk) };
+    word
+}
+
+#[inline(always)]
+fn tcp_word(sk: *mut core::ffi::c_void, at: usize) -> Option<u32> {
+    // SAFETY: a socket that is not null.
+    let tcp = unsafe { bpf_skc_to_tcp_sock(sk) };
+    if tcp.is_null() {
+        return None;
+    }
+    // SAFETY: the verifier knows the structure's layout and refuses what is no word of it.
+    Some(unsafe { read_volatile(tcp.cast::<u8>().wrapping_add(at).cast::<u32>()) })
 }

@@ -23,6 +23,8 @@ mod names;
 mod sk_lookup;
 #[cfg(target_arch = "bpf")]
 mod sock_ops;
+#[cfg(target_arch = "bpf")]
+mod splice;
 
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}

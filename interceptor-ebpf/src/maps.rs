@@ -8,7 +8,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, SockHash},
 };
 use interceptor_common::{
-    Address, ClientKey, Control, DnsKey, Endpoint, Facts, FactsKey, Workload,
+    Address, ClientKey, Control, DnsKey, Endpoint, Facts, FactsKey, SpliceFlow, Workload,
     counters::{self, Counter},
     names, policy,
 };
@@ -18,6 +18,16 @@ use crate::ctx;
 /// Set by `--ebpf-log`; constant for the verifier, so that logging costs nothing when it is off.
 #[unsafe(no_mangle)]
 static DEBUG: Global<u32> = Global::new(0);
+
+/// Where the running kernel keeps what it has no helper for; constants for the verifier. 0 where the agent does not splice.
+#[unsafe(no_mangle)]
+static WRITE_SEQ: Global<u32> = Global::new(0);
+/// See [`WRITE_SEQ`].
+#[unsafe(no_mangle)]
+static COPIED_SEQ: Global<u32> = Global::new(0);
+/// See [`WRITE_SEQ`].
+#[unsafe(no_mangle)]
+static SKB_SEQ: Global<u32> = Global::new(0);
 
 #[map]
 static CAPTURE: HashMap<Endpoint, u32> = HashMap::with_max_entries(names::CAPTURE_CAPACITY, BPF_F_NO_PREALLOC);
@@ -39,6 +49,12 @@ static FACTS: LruHashMap<FactsKey, Facts> = LruHashMap::with_max_entries(names::
 static DNS_AGENTS: HashMap<DnsKey, Endpoint> = HashMap::with_max_entries(names::DNS_CAPACITY, BPF_F_NO_PREALLOC);
 #[map]
 static DNS_SERVERS: HashMap<DnsKey, Endpoint> = HashMap::with_max_entries(names::DNS_CAPACITY, BPF_F_NO_PREALLOC);
+#[map]
+static SPLICE_TARGETS: SockHash<u64> = SockHash::with_max_entries(names::SPLICE_CAPACITY, 0);
+#[map]
+static SPLICE_SOURCES: SockHash<u64> = SockHash::with_max_entries(names::SPLICE_CAPACITY, 0);
+#[map]
+static SPLICE_FLOWS: HashMap<u64, SpliceFlow> = HashMap::with_max_entries(names::SPLICE_CAPACITY, BPF_F_NO_PREALLOC);
 #[map]
 static CONTROL: Array<Control> = Array::with_max_entries(1, 0);
 #[map]
@@ -79,11 +95,11 @@ pub(crate) fn agent_alive() -> bool {
     control().is_some_and(|control| policy::alive(control, now))
 }
 
-/// The index of a captured destination.
+/// What the capture map says of a destination.
 #[inline(always)]
-pub(crate) fn captured(destination: &Endpoint) -> Option<u32> {
+pub(crate) fn captured(destination: &Endpoint) -> Option<policy::Captured> {
     // SAFETY: BPF_F_NO_PREALLOC: an element that is removed is freed after RCU, never reused under a reader.
-    unsafe { CAPTURE.get(destination) }.copied()
+    unsafe { CAPTURE.get(destination) }.copied().map(policy::Captured::from_word)
 }
 
 /// The original destination behind an index.
@@ -150,4 +166,34 @@ pub(crate) fn facts(key: &FactsKey) -> Option<*mut Facts> {
 pub(crate) fn begin_facts(key: &FactsKey, facts: &Facts) {
     // A full map gives up its oldest entry; any other failure only leaves the record without kernel facts.
     FACTS.insert(key, facts, 0).ok();
+}
+
+/// The socket that what arrives at the socket with this cookie goes to.
+#[inline(always)]
+pub(crate) fn splice_targets() -> &'static SockHash<u64> {
+    &SPLICE_TARGETS
+}
+
+/// The spliced direction that the socket with this cookie receives.
+#[inline(always)]
+pub(crate) fn splice_flow(cookie: u64) -> Option<*mut SpliceFlow> {
+    SPLICE_FLOWS.get_ptr_mut(cookie)
+}
+
+/// Where `struct tcp_sock` keeps `write_seq`.
+#[inline(always)]
+pub(crate) fn write_seq_at() -> usize {
+    WRITE_SEQ.load() as usize
+}
+
+/// Where `struct tcp_sock` keeps `copied_seq`.
+#[inline(always)]
+pub(crate) fn copied_seq_at() -> usize {
+    COPIED_SEQ.load() as usize
+}
+
+/// Where `struct sk_buff` keeps TCP's sequence number.
+#[inline(always)]
+pub(crate) fn skb_seq_at() -> usize {
+    SKB_SEQ.load() as usize
 }

@@ -18,6 +18,7 @@ pub(crate) use answer::ErrorBody;
 pub use health::{MetricsServer, MetricsServerError};
 pub use socket::{AdminError, AdminSocket};
 
+use crate::config::CapturedServices;
 use crate::flow::Hub;
 use crate::metrics::Metrics;
 use crate::snapshot::Snapshot;
@@ -28,6 +29,8 @@ use crate::status::StatusBoard;
 pub struct AdminState {
     /// The picture in force.
     pub snapshot: Arc<ArcSwap<Snapshot>>,
+    /// Which services are captured.
+    pub services: CapturedServices,
     /// The flow records.
     pub hub: Arc<Hub>,
     /// The metrics.

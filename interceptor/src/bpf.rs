@@ -9,8 +9,11 @@ mod load;
 mod logging;
 mod maps;
 mod object;
+mod offsets;
+mod splice;
 
 pub use error::BpfError;
 pub use inspect::{Attachment, attachments};
-pub use load::{CgroupLinks, HookState, Kernel, NetnsLink};
+pub use load::{CgroupLinks, HookState, Kernel, NetnsLink, Programs};
 pub use maps::{CaptureMaps, ControlMap, FlowMaps, KernelCounters};
+pub use offsets::{Offsets, OffsetsError};

@@ -176,6 +176,29 @@ pub struct Capture {
     pub outbound_port: u16,
     /// How long the hooks trust an agent that does not show itself; afterwards traffic passes.
     pub heartbeat_timeout: Duration,
+    /// Which services are captured.
+    pub services: CapturedServices,
+    /// Whether connections that workloads made before their destination was captured are closed.
+    pub close_established: bool,
+}
+
+/// Which services are captured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CapturedServices {
+    /// Every service of a space tree.
+    SpaceServices,
+    /// Only where a copy of the tree could change where a request goes.
+    Overridden,
+}
+
+impl CapturedServices {
+    /// The word that the file and `status` use.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SpaceServices => "space-services",
+            Self::Overridden => "overridden",
+        }
+    }
 }
 
 /// The data path's bounds and deadlines.
@@ -205,8 +228,10 @@ pub struct Proxy {
 /// How opaque bytes move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Splice {
-    /// The fastest that works here.
+    /// The one that is known to be safe: splice(2).
     Auto,
+    /// Inside the kernel, by a sock map (docs/decisions/0005-kernel-splice.md).
+    Kernel,
     /// splice(2) through a pipe.
     Splice,
     /// read and write.

@@ -17,6 +17,7 @@ pub use words::NotRouted;
 
 use crate::route::{self, Decision, Direction, Query, SpaceFrom, Step, Target};
 use crate::snapshot::Snapshot;
+use crate::wanted::Wanted;
 use resolve::{Resolved, Unresolved};
 use url::Url;
 
@@ -121,7 +122,7 @@ impl TargetView {
 ///
 /// # Errors
 /// Where the URL cannot be read. A workload or host that is not known is an answer, not an error.
-pub fn explain(snapshot: &Snapshot, request: &ExplainRequest) -> Result<Explanation, UrlError> {
+pub fn explain(snapshot: &Snapshot, wanted: &Wanted<'_>, request: &ExplainRequest) -> Result<Explanation, UrlError> {
     let url = Url::parse(&request.url)?;
     let mut answer = blank(request, &url);
     let Some(workload) = snapshot.workload(&request.workload) else {
@@ -140,10 +141,13 @@ pub fn explain(snapshot: &Snapshot, request: &ExplainRequest) -> Result<Explanat
         }
         Err(Unresolved { reason, text }) => return Ok(answer.not_routed((reason, text))),
     };
-    if snapshot.destination(destination).is_none() {
+    let Some(behind) = snapshot.destination(destination) else {
         return Ok(answer.not_routed((NotRouted::OutsideSpaceTrees, words::outside(destination))));
-    }
-    answer.intercepted = true;
+    };
+    answer.intercepted = match answer.direction {
+        Direction::Outbound => wanted.outbound(workload, &behind),
+        Direction::Inbound => wanted.inbound(&behind),
+    };
     let found = snapshot.routing.route_headers.iter().find_map(|name| Some((name, header(request, name)?)));
     let decision = route::decide(
         snapshot,
@@ -157,12 +161,19 @@ pub fn explain(snapshot: &Snapshot, request: &ExplainRequest) -> Result<Explanat
         },
     );
     answer.service = decision.service.map(ToString::to_string);
-    if url.tls {
+    let passed = if !answer.intercepted {
+        let service = answer.service.as_deref();
+        Some((NotRouted::OnlyCopy, words::only_copy(answer.direction, wanted.calls_to(&behind), service)))
+    } else if url.tls {
+        Some((NotRouted::NotHttp, words::not_http(answer.direction)))
+    } else {
+        None
+    };
+    if let Some(why) = passed {
         let mut kept = decision;
         kept.target = Target::Original;
         answer.target = Some(TargetView::new(&kept, answer.direction, destination));
-        let text = words::not_http(answer.direction);
-        return Ok(answer.not_routed((NotRouted::NotHttp, text)));
+        return Ok(answer.not_routed(why));
     }
     answer.target = Some(TargetView::new(&decision, answer.direction, destination));
     answer.text = words::decided(snapshot, &decision, &answer.host, found.map(|(_, value)| value));

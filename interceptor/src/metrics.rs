@@ -55,9 +55,11 @@ pub struct Metrics {
     workloads_captured: Gauge,
     workloads_pending: Gauge,
     workloads_failed: Gauge,
+    kernel_splice: [Counter; 4],
     unexpected_connections: Counter,
     real_client_table_full: Counter,
     dns_queries: DnsQueries,
+    established_closed: PerDirection<Counter>,
     kernel: Arc<KernelCounters>,
 }
 
@@ -70,6 +72,43 @@ pub struct WorkloadCounts {
     pub pending: usize,
     /// Given up until the configuration changes.
     pub failed: usize,
+}
+
+/// What happens about kernel splice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SpliceEvent {
+    /// A direction was handed to the kernel.
+    Handed,
+    /// The kernel did not take one.
+    Refused,
+    /// The kernel left one to the agent again.
+    Left,
+    /// It was asked for and cannot be used at all.
+    Unavailable,
+}
+
+/// How many directions of connections came to what under `proxy.splice: kernel`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpliceEvents {
+    /// Handed to the kernel.
+    pub handed: u64,
+    /// Not taken by it.
+    pub refused: u64,
+    /// Left by it to the agent again.
+    pub left: u64,
+}
+
+impl SpliceEvent {
+    const ALL: [Self; 4] = [Self::Handed, Self::Refused, Self::Left, Self::Unavailable];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Handed => "handed",
+            Self::Refused => "refused",
+            Self::Left => "left",
+            Self::Unavailable => "unavailable",
+        }
+    }
 }
 
 impl Metrics {
@@ -100,6 +139,9 @@ impl Metrics {
         let updates: Family<Pairs, Counter> = register(registry_mut, table::SNAPSHOT_UPDATES, Family::default());
         let workloads: Family<Pairs, Gauge> = register(registry_mut, table::WORKLOADS, Family::default());
         let dns_queries: Family<Pairs, Counter> = register(registry_mut, table::DNS_QUERIES, Family::default());
+        let splice: Family<Pairs, Counter> = register(registry_mut, table::KERNEL_SPLICE, Family::default());
+        let closed: Family<Pairs, Counter> = register(registry_mut, table::ESTABLISHED_CLOSED, Family::default());
+        let established_closed = PerDirection::new(|d| fetch(&closed, &[("direction", d.as_str())]));
         let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         registry_mut.register(table::BUILD.registered_name(), table::BUILD.help, build);
 
@@ -121,9 +163,11 @@ impl Metrics {
             workloads_captured: fetch(&workloads, &[("state", "captured")]),
             workloads_pending: fetch(&workloads, &[("state", "pending")]),
             workloads_failed: fetch(&workloads, &[("state", "failed")]),
+            kernel_splice: SpliceEvent::ALL.map(|event| fetch(&splice, &[("event", event.as_str())])),
             unexpected_connections: register(registry_mut, table::UNEXPECTED_CONNECTIONS, Counter::default()),
             real_client_table_full: register(registry_mut, table::REAL_CLIENT_TABLE_FULL, Counter::default()),
             dns_queries: DnsQueries::new(&dns_queries),
+            established_closed,
             kernel,
             registry,
         }
@@ -197,6 +241,19 @@ impl Metrics {
         self.workloads_failed.set(number(counts.failed));
     }
 
+    /// Something happened about kernel splice.
+    pub fn kernel_splice(&self, event: SpliceEvent) {
+        if let Some(counter) = self.kernel_splice.get(event as usize) {
+            counter.inc();
+        }
+    }
+
+    /// What has happened about kernel splice.
+    pub fn kernel_splice_events(&self) -> SpliceEvents {
+        let [handed, refused, left, _] = &self.kernel_splice;
+        SpliceEvents { handed: handed.get(), refused: refused.get(), left: left.get() }
+    }
+
     /// A connection came to a listener that no hook had sent there.
     pub fn unexpected_connection(&self) {
         self.unexpected_connections.inc();
@@ -215,6 +272,11 @@ impl Metrics {
     /// How many DNS queries had that outcome.
     pub fn dns_queries(&self, outcome: DnsOutcome) -> u64 {
         self.dns_queries.total(outcome)
+    }
+
+    /// So many connections were closed because what they lead to became captured.
+    pub fn established_closed(&self, direction: Direction, count: u64) {
+        self.established_closed.of(direction).inc_by(count);
     }
 
     /// From now on the hooks' counters are read this way, at every scrape.

@@ -12,10 +12,12 @@ pub mod connect;
 mod context;
 mod detect;
 pub mod error;
+mod handed;
 pub mod http1;
 mod opaque;
 mod record;
 mod respond;
+pub mod selftest;
 mod splice;
 #[cfg(test)]
 mod tests;

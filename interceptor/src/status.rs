@@ -10,10 +10,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 pub use report::{
-    DnsReport, DnsStatus, FlowsStatus, HookState, HookStatus, LeftOut, ListenerStatus, Passed, SourceStatus,
-    SpliceStatus, Status, WorkloadState, WorkloadStatus,
+    CapturedStatus, DnsReport, DnsStatus, Established, FlowsStatus, HookState, HookStatus, LeftOut, ListenerStatus,
+    Passed, SourceStatus, SpliceStatus, Status, WorkloadState, WorkloadStatus,
 };
 
+use crate::config::CapturedServices;
 use crate::flow::Hub;
 use crate::metrics::{DnsOutcome, Metrics, WorkloadCounts};
 use crate::snapshot::Snapshot;
@@ -31,6 +32,7 @@ struct Board {
     ready: bool,
     in_force: Option<u64>,
     source: SourceStatus,
+    captured: CapturedStatus,
     hooks: Vec<HookStatus>,
     workloads: BTreeMap<String, (WorkloadState, String)>,
     listeners: Vec<ListenerStatus>,
@@ -38,6 +40,19 @@ struct Board {
     workers: usize,
     splice: SpliceStatus,
     dns: DnsReport,
+}
+
+/// How many addresses of the snapshot are captured; see [`CapturedStatus`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CapturedCounts {
+    /// Whose calls are captured.
+    pub destinations: usize,
+    /// Those that pods of root spaces reach directly.
+    pub outside_roots: usize,
+    /// Those that are not captured at all.
+    pub only_copies: usize,
+    /// Ports that are intercepted inbound.
+    pub inbound_ports: usize,
 }
 
 impl StatusBoard {
@@ -61,6 +76,27 @@ impl StatusBoard {
     /// A configuration was refused; what was in force stays so.
     pub fn set_source_error(&self, error: String) {
         self.board().source.last_error = Some(error);
+    }
+
+    /// Which services are captured, as configured.
+    pub fn set_captured_services(&self, services: CapturedServices) {
+        self.board().captured.services = services.as_str().to_owned();
+    }
+
+    /// How many addresses are captured.
+    pub fn set_captured(&self, counts: CapturedCounts) {
+        let captured = &mut self.board().captured;
+        captured.destinations = counts.destinations;
+        captured.outside_roots = counts.outside_roots;
+        captured.only_copies = counts.only_copies;
+        captured.inbound_ports = counts.inbound_ports;
+    }
+
+    /// What becomes of connections from before their destination was captured, and why where that is not as wanted.
+    pub fn set_established(&self, established: Established, why: &str) {
+        let captured = &mut self.board().captured;
+        captured.established = established;
+        why.clone_into(&mut captured.established_detail);
     }
 
     /// How a kernel hook is.
@@ -102,7 +138,8 @@ impl StatusBoard {
 
     /// How opaque bytes move and why so.
     pub fn set_splice(&self, backend: &str, why: &str) {
-        self.board().splice = SpliceStatus { backend: backend.to_owned(), why: why.to_owned() };
+        self.board().splice =
+            SpliceStatus { backend: backend.to_owned(), why: why.to_owned(), ..SpliceStatus::default() };
     }
 
     /// Whose DNS is captured.
@@ -159,12 +196,13 @@ impl StatusBoard {
             services: snapshot.service_count(),
             workloads: board.workload_counts(),
             source: board.source.clone(),
+            captured: board.captured.clone(),
             hooks: board.hooks.clone(),
             workload_states: workload_states.collect(),
             listeners: board.listeners.clone(),
             heartbeat_age_ms: board.beat.map(|beat| u64::try_from(beat.elapsed().as_millis()).unwrap_or(u64::MAX)),
             workers: board.workers,
-            splice: board.splice.clone(),
+            splice: SpliceStatus { events: metrics.kernel_splice_events(), ..board.splice.clone() },
             flows,
             dns: DnsStatus {
                 captured: board.dns.clone(),

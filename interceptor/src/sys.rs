@@ -63,6 +63,51 @@ pub fn netns_cookie(socket: impl AsFd) -> io::Result<u64> {
     if result == 0 { Ok(cookie) } else { Err(io::Error::last_os_error()) }
 }
 
+/// The socket's cookie: what `bpf_get_socket_cookie` gives the hooks.
+///
+/// # Errors
+/// Where the descriptor is no socket.
+pub fn socket_cookie(socket: impl AsFd) -> io::Result<u64> {
+    let mut cookie = [0_u8; 8];
+    socket_option(socket, libc::SOL_SOCKET, libc::SO_COOKIE, &mut cookie)?;
+    Ok(u64::from_ne_bytes(cookie))
+}
+
+/// Bytes that the peer has acknowledged, and two more if it was us who connected and ended (`struct tcp_info`).
+///
+/// # Errors
+/// Where the descriptor is no TCP socket.
+pub fn acked_bytes(socket: impl AsFd) -> io::Result<u64> {
+    /// Where `tcpi_bytes_acked` is (include/uapi/linux/tcp.h, 4.2).
+    const AT: usize = 120;
+    let mut info = [0_u8; AT + 8];
+    socket_option(socket, libc::IPPROTO_TCP, libc::TCP_INFO, &mut info)?;
+    let acked = info.last_chunk().copied();
+    Ok(u64::from_ne_bytes(acked.unwrap_or_default()))
+}
+
+/// Has the kernel tell a socket's reader, which may be a sock map's program, that there is something to read, if there is
+/// (`SO_RCVLOWAT`, socket(7)).
+///
+/// # Errors
+/// Where the descriptor is no socket.
+pub fn tell_readable(socket: impl AsFd) -> io::Result<()> {
+    let one: libc::c_int = 1;
+    // SAFETY: the kernel reads one int from `one`, which outlives the call.
+    let result = unsafe {
+        libc::setsockopt(socket.as_fd().as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVLOWAT, (&raw const one).cast(), 4)
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn socket_option(socket: impl AsFd, level: libc::c_int, name: libc::c_int, value: &mut [u8]) -> io::Result<()> {
+    let mut len = libc::socklen_t::try_from(value.len()).map_err(io::Error::other)?;
+    // SAFETY: the kernel writes at most `len` bytes to `value`, which outlives the call.
+    let result =
+        unsafe { libc::getsockopt(socket.as_fd().as_raw_fd(), level, name, value.as_mut_ptr().cast(), &raw mut len) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Bytes that were written to a socket and that its peer has not acknowledged (`SIOCOUTQ`, tcp(7)).
 ///
 /// # Errors

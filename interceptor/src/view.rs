@@ -14,6 +14,7 @@ pub use routes::{RouteView, routes};
 use crate::config::NetnsRef;
 use crate::snapshot::{Service, Snapshot, Space, SpaceId};
 use crate::status::{StatusBoard, WorkloadState};
+use crate::wanted::{Calls, Wanted};
 
 /// A space.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +50,8 @@ pub struct ServiceView {
     pub endpoints: usize,
     /// Whether every port has a ready endpoint.
     pub ready: bool,
+    /// Whose calls to it are captured.
+    pub captured_calls: Calls,
 }
 
 /// A port of a service.
@@ -110,11 +113,12 @@ fn space_view(snapshot: &Snapshot, space: &Space, services: usize) -> SpaceView 
 }
 
 /// All services by name, copies of one name together.
-pub fn services(snapshot: &Snapshot) -> Vec<ServiceView> {
-    snapshot.services_in_order().into_iter().map(|service| service_view(service)).collect()
+pub fn services(snapshot: &Snapshot, wanted: &Wanted<'_>) -> Vec<ServiceView> {
+    let services = snapshot.services_in_order().into_iter();
+    services.map(|service| service_view(service, wanted.calls(service))).collect()
 }
 
-fn service_view(service: &Service) -> ServiceView {
+fn service_view(service: &Service, captured_calls: Calls) -> ServiceView {
     let ports = service.ports.iter().map(|port| PortView {
         name: port.name.as_ref().to_owned(),
         port: port.port,
@@ -128,6 +132,7 @@ fn service_view(service: &Service) -> ServiceView {
         ports: ports.collect(),
         endpoints: service.endpoints,
         ready: service.ports.iter().all(crate::snapshot::Port::is_ready),
+        captured_calls,
     }
 }
 

@@ -9,7 +9,13 @@ mod bad_input;
 #[cfg(test)]
 mod bodies;
 #[cfg(test)]
+mod capture_map;
+#[cfg(test)]
+mod captured;
+#[cfg(test)]
 mod crash;
+#[cfg(test)]
+mod established;
 #[cfg(test)]
 mod families;
 #[cfg(test)]

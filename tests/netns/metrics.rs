@@ -13,9 +13,15 @@ use crate::stage::{Client, LIMIT, Scene, Stage, ask, bare_service, dial, vip, vi
 /// Where the agent serves them, on the node.
 const ENDPOINT: &str = "127.0.0.1:15020";
 
-/// Families that stand at 0 after a run in which nothing went wrong.
-const AT_REST: [&str; 3] =
-    ["interceptor_flow_records_lost_total", "interceptor_real_client_table_full_total", "interceptor_connections_open"];
+/// Families that stand at 0 after a run in which nothing went wrong, no connection was to be closed (`established`) and none
+/// was handed to the kernel (`opaque::kernel`).
+const AT_REST: [&str; 5] = [
+    "interceptor_flow_records_lost_total",
+    "interceptor_real_client_table_full_total",
+    "interceptor_connections_open",
+    "interceptor_established_closed_total",
+    "interceptor_kernel_splice_total",
+];
 
 fn fetch(stage: &Stage, path: &str) -> (u16, String) {
     let response = Client::new(stage.scene.lab.on_node(), ENDPOINT.parse().unwrap()).raw(path, &["Host: x"]);
@@ -23,7 +29,7 @@ fn fetch(stage: &Stage, path: &str) -> (u16, String) {
 }
 
 /// `name{labels}` → value.
-fn samples(stage: &Stage) -> BTreeMap<String, f64> {
+pub(crate) fn samples(stage: &Stage) -> BTreeMap<String, f64> {
     let (status, text) = fetch(stage, "/metrics");
     assert_eq!(status, 200);
     assert!(text.ends_with("# EOF\n"), "{text}");
@@ -35,7 +41,7 @@ fn samples(stage: &Stage) -> BTreeMap<String, f64> {
 }
 
 /// The sum of the samples whose name begins so and that have all of these labels.
-fn sum(samples: &BTreeMap<String, f64>, name: &str, labels: &[(&str, &str)]) -> f64 {
+pub(crate) fn sum(samples: &BTreeMap<String, f64>, name: &str, labels: &[(&str, &str)]) -> f64 {
     let has = |sample: &str| labels.iter().all(|(key, value)| sample.contains(&format!("{key}=\"{value}\"")));
     let named = |sample: &str| sample.split('{').next().is_some_and(|n| n == name);
     let all: Vec<f64> = samples.iter().filter(|(s, _)| named(s) && has(s)).map(|(_, value)| *value).collect();

@@ -3,6 +3,8 @@
 //! Every test runs once per `proxy.splice` and in both directions.
 
 mod bulk;
+mod kernel;
+mod overlap;
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::Shutdown;
@@ -22,10 +24,12 @@ const HELLO: &[u8] = b"\x16\x03\x01\x00\x05hello";
 const MUCH: usize = 300_000;
 
 fn each_backend(name: &str, test: impl Fn(&mut Wire)) {
-    for backend in ["splice", "copy"] {
+    for backend in ["splice", "copy", "kernel"] {
         let mut wire = Wire::with(&format!("{name}-{backend}"), |config| {
             config.set("proxy", "splice", backend);
         });
+        // A fall-back would pass every test for the wrong reason.
+        assert_eq!(wire.splice_status()["backend"], backend, "{}", wire.splice_status());
         test(&mut wire);
         wire.agent.process().expect_running().unwrap();
     }

@@ -139,7 +139,10 @@ fn the_agent_never_captures_itself() {
     // Every connection was intercepted once: at the caller's pod, not again at the server's, and no other one was.
     assert_eq!(wire.counted("outbound", "redirected"), 3000);
     assert_eq!(wire.counted("outbound", "self_capture"), 0);
-    assert_eq!((wire.counted("inbound", "redirected"), wire.counted("inbound", "peer")), (0, 3000));
+    assert_eq!(wire.counted("inbound", "redirected"), 0);
+    // An upstream connection serves up to 32 clients, one after the other.
+    let arrived = wire.counted("inbound", "peer");
+    assert!((3000 / 32..=3000).contains(&arrived), "{arrived} connections");
     let before = wire.descriptors();
     wait::until(Duration::from_secs(10), "connections to be closed", || {
         anyhow::ensure!(wire.descriptors() <= before);

@@ -151,6 +151,11 @@ impl Wire {
         fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
     }
 
+    /// What `status` says of how opaque bytes move.
+    pub(crate) fn splice_status(&self) -> Value {
+        self.agent.status().unwrap()["splice"].clone()
+    }
+
     /// What the hooks have counted for this direction and reason.
     pub(crate) fn counted(&self, direction: &str, reason: &str) -> u64 {
         let status = self.agent.status().unwrap();

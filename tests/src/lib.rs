@@ -23,6 +23,7 @@ pub mod pod;
 pub mod process;
 pub mod sockets;
 mod sys;
+pub mod tun;
 pub mod wait;
 
 pub use agent::Agent;

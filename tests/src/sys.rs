@@ -1,10 +1,11 @@
-//! Every `unsafe` of this crate: what runs between fork and exec, and descriptors that arrive over a socket.
+//! Every `unsafe` of this crate: what runs between fork and exec, descriptors that arrive over a socket, and one ioctl.
 //!
-//! [`place`](crate::place), [`netns`](crate::netns), [`guardian`](crate::guardian) and [`sockets`](crate::sockets) call
-//! it. The hooks make system calls only: after fork in a program with threads nothing may allocate or lock.
+//! [`place`](crate::place), [`netns`](crate::netns), [`guardian`](crate::guardian), [`sockets`](crate::sockets) and
+//! [`tun`](crate::tun) call it. The hooks make system calls only: after fork in a program with threads nothing may allocate or lock.
 
+use std::fs::File;
 use std::io;
-use std::os::fd::{FromRawFd as _, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
@@ -43,6 +44,28 @@ pub(crate) fn new_session_before_exec(command: &mut Command) {
 pub(crate) fn own_received(fd: RawFd) -> OwnedFd {
     // SAFETY: the kernel installed this descriptor for us with the message that carried it, and nobody else knows it.
     unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// Makes an open `/dev/net/tun` the device `name` of this thread's network namespace, for bare IP packets.
+pub(crate) fn attach_tun(file: &File, name: &str) -> io::Result<()> {
+    /// What the kernel reads (`struct ifreq`, include/uapi/linux/if.h): a name, flags, and room for what else it may be.
+    #[repr(C)]
+    struct Request {
+        name: [u8; 16],
+        flags: u16,
+        rest: [u8; 22],
+    }
+    // IFF_TUN | IFF_NO_PI.
+    let mut request = Request { name: [0; 16], flags: 0x1001, rest: [0; 22] };
+    // The last byte stays 0.
+    let longest = request.name.len() - 1;
+    if name.len() > longest {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    request.name.iter_mut().zip(name.bytes()).for_each(|(to, from)| *to = from);
+    // SAFETY: the kernel reads and writes at most the size of `ifreq`, which `Request` has and which outlives the call.
+    let result = unsafe { nix::libc::ioctl(file.as_raw_fd(), nix::libc::TUNSETIFF, &raw mut request) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 fn join_cgroup(procs: &OwnedFd) -> io::Result<()> {

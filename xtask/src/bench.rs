@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use crate::build;
-use crate::process::{say, shown};
+use crate::process::say;
 use crate::setup::{self, Purpose};
 use crate::workspace::Workspace;
 
@@ -33,25 +33,21 @@ pub(crate) struct Args {
 
 /// Runs the command; returns only when the benchmark cannot be started.
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
-    let bench = workspace.release("interceptor-bench");
-    let mut command = Command::new(&bench);
-    command.args(&args.rest);
-    if measures(&args.rest) {
-        setup::ready(workspace, Purpose::Bench)?;
-        let packages = ["--package", "interceptor-tests", "--package", "interceptor-bench", "--bins"];
-        build::agent(workspace, "release", &packages)?;
-        let agent = workspace.release("interceptor");
-        ensure!(agent.is_file(), "the build did not make {}", agent.display());
-        command.env("INTERCEPTOR_BIN", agent);
-    } else {
-        let mut cargo = workspace.cargo(&["build", "--release", "--package", "interceptor-bench"]);
-        shown("building the benchmark", cargo.env("INTERCEPTOR_EBPF", "skip"))?;
+    // To list scenarios or to render a result takes no peers.
+    setup::ready(workspace, if measures(&args.rest) { Purpose::Bench } else { Purpose::Build })?;
+    let packages = ["--package", "interceptor-tests", "--package", "interceptor-bench", "--bins"];
+    build::agent(workspace, "release", &packages)?;
+    let (agent, bench) = (workspace.release("interceptor"), workspace.release("interceptor-bench"));
+    for program in [&agent, &bench] {
+        ensure!(program.is_file(), "the build did not make {}", program.display());
     }
     say(format_args!("starting {}", bench.display()));
+    let mut command = Command::new(&bench);
+    command.args(&args.rest).env("INTERCEPTOR_BIN", agent);
     Err(command.exec()).with_context(|| format!("cannot run {}", bench.display()))
 }
 
-/// Whether these arguments need a machine that is made ready and an agent.
+/// Whether these arguments ask for measurements.
 fn measures(rest: &[OsString]) -> bool {
     !rest.iter().any(|word| word == "--list" || word.to_string_lossy().starts_with("--render"))
 }
@@ -61,7 +57,7 @@ mod tests {
     use super::measures;
 
     #[test]
-    fn nothing_is_installed_to_list_scenarios_or_to_render_a_result() {
+    fn no_peers_are_installed_to_list_scenarios_or_to_render_a_result() {
         let words = |text: &str| text.split(' ').map(Into::into).collect::<Vec<_>>();
         assert!(measures(&words("http --quick")) && measures(&[]));
         assert!(!measures(&words("--list")) && !measures(&words("--render=a.json")) && !measures(&words("--render a")));

@@ -14,7 +14,9 @@ use super::{AdminState, answer};
 use crate::explain::{ExplainRequest, explain};
 use crate::flow::{Filter, FilterError};
 use crate::query::{self, QueryError};
+use crate::snapshot::Snapshot;
 use crate::view;
+use crate::wanted::Wanted;
 
 /// The largest body of a request.
 const MAX_BODY: usize = 64 * 1024;
@@ -47,21 +49,22 @@ pub(super) async fn answer(
         return answer::wrong_method(&path, word);
     }
     let snapshot = state.snapshot.load_full();
+    let wanted = Wanted::new(&snapshot, state.services);
     match path.as_str() {
         "/v1/status" => answer::json(&state.status.report(&snapshot, &state.hub, &state.metrics)),
         "/v1/spaces" => answer::lines(&view::spaces(&snapshot)),
-        "/v1/services" => answer::lines(&view::services(&snapshot)),
+        "/v1/services" => answer::lines(&view::services(&snapshot, &wanted)),
         "/v1/workloads" => answer::lines(&view::workloads(&snapshot, &state.status)),
-        "/v1/routes" => routes(&snapshot, &query),
+        "/v1/routes" => routes(&snapshot, &wanted, &query),
         "/v1/flows" => flows(&state, &query, shutdown),
         _ => match body(request).await {
-            Ok(body) => explained(&snapshot, &body),
+            Ok(body) => explained(&snapshot, &wanted, &body),
             Err(refused) => *refused,
         },
     }
 }
 
-fn routes(snapshot: &crate::snapshot::Snapshot, query: &str) -> Response<Body> {
+fn routes(snapshot: &Snapshot, wanted: &Wanted<'_>, query: &str) -> Response<Body> {
     const HINT: &str = "give the workload as /v1/routes?workload=NAME; /v1/workloads lists them";
     let pairs = match query::pairs(query) {
         Ok(pairs) => pairs,
@@ -70,7 +73,7 @@ fn routes(snapshot: &crate::snapshot::Snapshot, query: &str) -> Response<Body> {
     let Some((_, workload)) = pairs.into_iter().find(|(key, _)| key == "workload") else {
         return answer::error(StatusCode::BAD_REQUEST, "no workload is given", HINT);
     };
-    match view::routes(snapshot, &workload) {
+    match view::routes(snapshot, wanted, &workload) {
         Some(routes) => answer::lines(&routes),
         None => {
             let what = format!("no captured workload is named {workload:?}");
@@ -151,7 +154,7 @@ async fn body(request: Request<Incoming>) -> Result<Bytes, Box<Response<Body>>> 
     }
 }
 
-fn explained(snapshot: &crate::snapshot::Snapshot, body: &[u8]) -> Response<Body> {
+fn explained(snapshot: &Snapshot, wanted: &Wanted<'_>, body: &[u8]) -> Response<Body> {
     let request: ExplainRequest = match serde_json::from_slice(body) {
         Ok(request) => request,
         Err(error) => {
@@ -159,7 +162,7 @@ fn explained(snapshot: &crate::snapshot::Snapshot, body: &[u8]) -> Response<Body
             return answer::error(StatusCode::BAD_REQUEST, format!("the body is not understood: {error}"), hint);
         }
     };
-    match explain(snapshot, &request) {
+    match explain(snapshot, wanted, &request) {
         Ok(explanation) => answer::json(&explanation),
         Err(error) => {
             answer::error(StatusCode::BAD_REQUEST, error.to_string(), "give a URL like http://serviceB.default/path")

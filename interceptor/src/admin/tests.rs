@@ -46,6 +46,7 @@ pub(crate) fn state() -> AdminState {
     status.set_source_ok(1, vec![]);
     AdminState {
         snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
+        services: config.capture.services,
         hub: Arc::new(Hub::new(64)),
         metrics: Arc::new(Metrics::new()),
         status: Arc::new(status),

@@ -11,15 +11,15 @@ use tokio::sync::watch;
 
 use super::RunOptions;
 use crate::admin::{AdminSocket, AdminState, MetricsServer};
-use crate::bpf::{FlowMaps, Kernel};
+use crate::bpf::{FlowMaps, Kernel, Programs};
 use crate::capture::{Controller, ControllerParts, Heartbeat};
 use crate::captured::Destinations;
 use crate::config::{Config, Dns, Proxy, Splice};
 use crate::dns;
 use crate::flow::Hub;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, SpliceEvent};
 use crate::net::buffer::BufferPool;
-use crate::proxy::Context;
+use crate::proxy::{Context, selftest};
 use crate::snapshot::Snapshot;
 use crate::source::file::FileSource;
 use crate::status::StatusBoard;
@@ -49,7 +49,8 @@ impl Parts {
         if let Err(error) = sys::raise_file_limit() {
             tracing::warn!(%error, "the limit of open files stays as it is");
         }
-        let mut kernel = Kernel::load(options.ebpf_log, config.dns.enabled)?;
+        let programs = Programs { splice: config.proxy.splice == Splice::Kernel, dns: config.dns.enabled };
+        let mut kernel = Kernel::load(options.ebpf_log, programs)?;
         let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::build(&config.topology, &config.routing, 1)));
         let hub = Arc::new(Hub::new(config.flows.capacity));
         let metrics = Arc::new(Metrics::new());
@@ -59,6 +60,9 @@ impl Parts {
         metrics.set_kernel_reader(Box::new(move || counters.read()));
 
         let open = Arc::new(AtomicUsize::new(0));
+        let mut settings = config.proxy.clone();
+        let (backend, why) = splice_backend(&mut settings.splice, &kernel, &metrics)?;
+        status.set_splice(backend, &why);
         let mut workers = Vec::new();
         for index in 0..worker_count(config.proxy.workers) {
             let shared = Shared {
@@ -66,7 +70,7 @@ impl Parts {
                 hub: Arc::clone(&hub),
                 metrics: Arc::clone(&metrics),
                 destinations: Arc::clone(&destinations),
-                settings: config.proxy.clone(),
+                settings: settings.clone(),
                 dns: config.dns.clone(),
                 open: Arc::clone(&open),
                 maps: kernel.flow_maps()?,
@@ -75,8 +79,6 @@ impl Parts {
             workers.push(worker.context("starting a worker thread")?);
         }
         status.set_workers(workers.len());
-        let backend = if config.proxy.splice == Splice::Copy { "copy" } else { "splice" };
-        status.set_splice(backend, "as configured");
         let seen = workers.iter().map(WorkerHandle::last_seen_ns).collect();
         let heartbeat = Heartbeat::start(kernel.control_map()?, &config.capture, seen, Arc::clone(&status));
         let heartbeat = heartbeat.context("starting the heartbeat")?;
@@ -84,6 +86,7 @@ impl Parts {
         let (shutdown, ending) = watch::channel(false);
         let state = AdminState {
             snapshot: Arc::clone(&snapshot),
+            services: config.capture.services,
             hub,
             metrics: Arc::clone(&metrics),
             status: Arc::clone(&status),
@@ -107,6 +110,30 @@ impl Parts {
             metrics: Arc::clone(&metrics),
         })?;
         Ok(Self { snapshot, metrics, status, controller, open, shutdown, heartbeat: Some(heartbeat) })
+    }
+}
+
+/// How opaque bytes will move, and why so. Where kernel splice was asked for and does not work here, splice(2) takes its
+/// place.
+fn splice_backend(splice: &mut Splice, kernel: &Kernel, metrics: &Metrics) -> Result<(&'static str, String)> {
+    match splice {
+        Splice::Copy => return Ok(("copy", "as configured".to_owned())),
+        Splice::Splice => return Ok(("splice", "as configured".to_owned())),
+        Splice::Auto => return Ok(("splice", "kernel splice has to be asked for".to_owned())),
+        Splice::Kernel => {}
+    }
+    let tried = match kernel.splice_refused() {
+        Some(why) => Err(why.to_owned()),
+        None => selftest::run(kernel.flow_maps()?).map_err(|error| error.to_string()),
+    };
+    match tried {
+        Ok(()) => Ok(("kernel", "as configured; the self-test passed".to_owned())),
+        Err(why) => {
+            tracing::warn!(%why, "proxy.splice: kernel is not possible here: splice(2) takes its place");
+            metrics.kernel_splice(SpliceEvent::Unavailable);
+            *splice = Splice::Splice;
+            Ok(("splice", format!("kernel was asked for and is not possible here: {why}")))
+        }
     }
 }
 

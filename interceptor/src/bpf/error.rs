@@ -46,6 +46,9 @@ pub enum BpfError {
     /// A program is not in use because it did not load.
     #[error("{0} is not available on this kernel; run `interceptor check`")]
     Unavailable(&'static str),
+    /// A socket's cookie, which is its key, could not be had.
+    #[error("asking a socket for its cookie: {0}")]
+    Cookie(#[source] std::io::Error),
     /// A map could not be read or written.
     #[error("map {map}: {}", chain(.source))]
     Map {

@@ -9,13 +9,14 @@ use std::path::Path;
 use aya::programs::cgroup_sock_addr::CgroupSockAddrLink;
 use aya::programs::sk_lookup::SkLookupLink;
 use aya::programs::sock_ops::SockOpsLink;
-use aya::programs::{CgroupAttachMode, CgroupSockAddr, ProgramError, SkLookup, SockOps};
+use aya::programs::{CgroupAttachMode, CgroupSockAddr, ProgramError, SkLookup, SkSkb, SockOps};
 use aya::{Ebpf, EbpfLoader};
 use interceptor_common::names;
 
 use super::error::BpfError;
 use super::maps::{CaptureMaps, ControlMap, FlowMaps, KernelCounters};
-use super::{logging, object};
+use super::offsets::Offsets;
+use super::{logging, object, splice};
 
 /// The sock_addr programs, all attached to a cgroup.
 const SOCK_ADDR: [&str; 10] = [
@@ -46,6 +47,15 @@ pub struct Kernel {
     hooks: BTreeMap<&'static str, HookState>,
 }
 
+/// The programs that not every agent needs.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Programs {
+    /// The one for kernel splice.
+    pub splice: bool,
+    /// Those for the DNS of workloads in derived spaces.
+    pub dns: bool,
+}
+
 /// What became of a program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HookState {
@@ -69,12 +79,12 @@ pub struct NetnsLink {
 }
 
 impl Kernel {
-    /// Loads the embedded object and every program of it; those that only DNS needs where it is captured.
+    /// Loads the embedded object and every program of it but those that are not wanted.
     ///
     /// # Errors
     /// Where the object is missing or refused, or a connect hook is refused.
-    pub fn load(debug: bool, dns: bool) -> Result<Self, BpfError> {
-        let (mut kernel, refused) = Self::load_programs(debug, dns)?;
+    pub fn load(debug: bool, programs: Programs) -> Result<Self, BpfError> {
+        let (mut kernel, refused) = Self::load_programs(debug, programs)?;
         if let Some(error) = refused {
             return Err(error);
         }
@@ -89,18 +99,24 @@ impl Kernel {
     /// # Errors
     /// Where the object is missing or refused as a whole.
     pub fn probe() -> Result<Self, BpfError> {
-        Ok(Self::load_programs(false, true)?.0)
+        Ok(Self::load_programs(false, Programs { splice: true, dns: true })?.0)
     }
 
     /// The loaded object, and the first refusal of an indispensable program.
-    fn load_programs(debug: bool, dns: bool) -> Result<(Self, Option<BpfError>), BpfError> {
+    fn load_programs(debug: bool, programs: Programs) -> Result<(Self, Option<BpfError>), BpfError> {
+        let Programs { splice, dns } = programs;
         if object::OBJECT.is_empty() {
             return Err(BpfError::NotBuilt);
         }
-        let ebpf = EbpfLoader::new()
-            .override_global(names::DEBUG, &u32::from(debug), true)
-            .load(object::OBJECT)
-            .map_err(|source| BpfError::Object(Box::new(source)))?;
+        let offsets = splice.then(Offsets::of_kernel);
+        let (debug, mut loader) = (u32::from(debug), EbpfLoader::new());
+        loader.override_global(names::DEBUG, &debug, true);
+        if let Some(Ok(offsets)) = &offsets {
+            loader.override_global(names::WRITE_SEQ, &offsets.write_seq, true);
+            loader.override_global(names::COPIED_SEQ, &offsets.copied_seq, true);
+            loader.override_global(names::SKB_SEQ, &offsets.skb_seq, true);
+        }
+        let ebpf = loader.load(object::OBJECT).map_err(|source| BpfError::Object(Box::new(source)))?;
         let mut kernel = Self { ebpf, hooks: BTreeMap::new() };
         let mut refused = None;
         for name in SOCK_ADDR.into_iter().filter(|name| dns || !DNS.contains(name)) {
@@ -111,6 +127,14 @@ impl Kernel {
         refused = refused.or(kernel.note(names::SK_LOOKUP, loaded));
         let loaded = kernel.sock_ops().and_then(SockOps::load);
         refused = refused.or(kernel.note(names::SOCK_OPS, loaded));
+        match offsets {
+            None => {}
+            Some(Ok(_)) => {
+                let loaded = kernel.splice();
+                refused = refused.or(kernel.note(names::SPLICE, loaded));
+            }
+            Some(Err(error)) => _ = kernel.hooks.insert(names::SPLICE, HookState::Unavailable(error.to_string())),
+        }
         Ok((kernel, refused))
     }
 
@@ -193,6 +217,15 @@ impl Kernel {
         FlowMaps::open(&self.ebpf)
     }
 
+    /// Why kernel splice cannot be used; `None`: the kernel took its program.
+    pub fn splice_refused(&self) -> Option<&str> {
+        match self.hooks.get(names::SPLICE) {
+            Some(HookState::Loaded) => None,
+            Some(HookState::Unavailable(why)) => Some(why),
+            None => Some("its program was not loaded"),
+        }
+    }
+
     /// The hooks' counters.
     ///
     /// # Errors
@@ -223,6 +256,15 @@ impl Kernel {
 
     fn sk_lookup(&mut self) -> Result<&mut SkLookup, ProgramError> {
         program(&mut self.ebpf, names::SK_LOOKUP)
+    }
+
+    /// Loads the verdict program and attaches it to its map, which no socket is in before.
+    fn splice(&mut self) -> Result<(), ProgramError> {
+        let sources = splice::sources(&self.ebpf)?;
+        let program: &mut SkSkb = program(&mut self.ebpf, names::SPLICE)?;
+        program.load()?;
+        // The link stays with the program, which lives as long as the agent.
+        program.attach(&sources).map(drop)
     }
 
     fn sock_ops(&mut self) -> Result<&mut SockOps, ProgramError> {

@@ -1,13 +1,17 @@
 //! Typed handles of the maps. `interceptor-common` says what each map holds and who writes it.
 
 use std::borrow::Borrow;
-use std::os::fd::{AsFd, AsRawFd};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, SockHash};
 use aya::{Ebpf, Pod};
-use interceptor_common::{Address, ClientKey, Control, DnsKey, Endpoint, Facts, FactsKey, Workload, counters, names};
+use interceptor_common::{
+    Address, ClientKey, Control, DnsKey, Endpoint, Facts, FactsKey, SpliceFlow, Workload, counters, names,
+};
 
 use super::error::BpfError;
+use super::splice::SpliceMaps;
 use crate::kernel::KernelSide;
 
 /// The maps that `capture` fills, from the control thread.
@@ -76,6 +80,7 @@ impl ControlMap {
 pub struct FlowMaps {
     clients: Table<ClientKey, Endpoint>,
     facts: Table<FactsKey, Facts>,
+    splice: SpliceMaps,
 }
 
 impl FlowMaps {
@@ -83,6 +88,7 @@ impl FlowMaps {
         Ok(Self {
             clients: Table::new(names::CLIENTS, open(ebpf, names::CLIENTS)?)?,
             facts: Table::new(names::FACTS, open(ebpf, names::FACTS)?)?,
+            splice: SpliceMaps::open(ebpf)?,
         })
     }
 }
@@ -107,6 +113,18 @@ impl KernelSide for FlowMaps {
         // A failure leaves the entry to the map's own LRU.
         self.facts.remove(key).ok();
         Some(facts)
+    }
+
+    fn splice(&mut self, from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<u64> {
+        self.splice.enrol(from, to).map_err(io::Error::other)
+    }
+
+    fn spliced(&self, key: u64) -> Option<SpliceFlow> {
+        self.splice.flow(key)
+    }
+
+    fn end_splice(&mut self, key: u64) {
+        self.splice.forget(key);
     }
 }
 
@@ -136,8 +154,13 @@ pub struct Table<K: Pod, V: Pod> {
 }
 
 impl<K: Pod, V: Pod> Table<K, V> {
-    fn new(name: &'static str, map: Map) -> Result<Self, BpfError> {
+    pub(super) fn new(name: &'static str, map: Map) -> Result<Self, BpfError> {
         Ok(Self { name, inner: HashMap::try_from(map).map_err(BpfError::map(name))? })
+    }
+
+    /// An entry; `None` where there is none.
+    pub(super) fn get(&self, key: &K) -> Option<V> {
+        self.inner.get(key, 0).ok()
     }
 
     /// Adds or replaces an entry.
@@ -170,10 +193,10 @@ fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, BpfError> {
 }
 
 /// A second handle of a map, over a descriptor of its own.
-fn open(ebpf: &Ebpf, name: &'static str) -> Result<Map, BpfError> {
+pub(super) fn open(ebpf: &Ebpf, name: &'static str) -> Result<Map, BpfError> {
     let map = ebpf.map(name).ok_or_else(|| BpfError::map(name)(missing(name)))?;
     let data = match map {
-        Map::HashMap(data) | Map::LruHashMap(data) | Map::PerCpuArray(data) => data,
+        Map::HashMap(data) | Map::LruHashMap(data) | Map::PerCpuArray(data) | Map::SockHash(data) => data,
         _ => return Err(BpfError::map(name)(missing(name))),
     };
     let fd = data.fd().as_fd().try_clone_to_owned();

@@ -7,16 +7,26 @@ use std::collections::{BTreeSet, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use interceptor_common::Endpoint;
+use interceptor_common::{Endpoint, policy};
 
-use super::wanted::wanted;
+use super::close::Switched;
 use crate::bpf::{BpfError, CaptureMaps};
 use crate::captured::Destinations;
-use crate::snapshot::Snapshot;
+use crate::snapshot::Destination;
+use crate::status::CapturedCounts;
+use crate::wanted::{Basis, Calls, Wanted};
 
 /// The kernel's maps of addresses, as they are and as far as they are not yet what they should be.
 pub(super) struct Addresses {
     destinations: Arc<Destinations>,
+    /// Those of the captured destinations that pods of root spaces reach directly.
+    outside_roots: HashSet<SocketAddr>,
+    /// What is in a space tree and not captured.
+    only_copies: HashSet<SocketAddr>,
+    /// What the answers to all addresses were based on.
+    basis: Basis,
+    /// What has switched since it was last asked for; nothing is noted where nobody will ask.
+    switched: Option<Switched>,
     /// Ports that are intercepted inbound.
     inbound: HashSet<SocketAddr>,
     /// Addresses of the workloads that are attached.
@@ -28,9 +38,52 @@ pub(super) struct Addresses {
 }
 
 impl Addresses {
-    pub(super) fn new(destinations: Arc<Destinations>) -> Self {
-        let (failed, no_room) = (BTreeSet::new(), BTreeSet::new());
-        Self { destinations, inbound: HashSet::new(), local: HashSet::new(), failed, no_room }
+    /// With `notes`, what switches to captured can be asked for.
+    pub(super) fn new(destinations: Arc<Destinations>, notes: bool) -> Self {
+        Self {
+            destinations,
+            outside_roots: HashSet::new(),
+            only_copies: HashSet::new(),
+            basis: Basis::default(),
+            switched: notes.then(Switched::default),
+            inbound: HashSet::new(),
+            local: HashSet::new(),
+            failed: BTreeSet::new(),
+            no_room: BTreeSet::new(),
+        }
+    }
+
+    /// What has become captured since this was last called.
+    pub(super) fn take_switched(&mut self) -> Option<Switched> {
+        self.switched.as_mut().map(std::mem::take)
+    }
+
+    /// Those of the captured destinations that pods of root spaces reach directly.
+    pub(super) fn outside_roots(&self) -> impl Iterator<Item = SocketAddr> {
+        self.outside_roots.iter().copied()
+    }
+
+    /// How many addresses are captured, and how.
+    pub(super) fn counts(&self) -> CapturedCounts {
+        CapturedCounts {
+            destinations: self.destinations.held(),
+            outside_roots: self.outside_roots.len(),
+            only_copies: self.only_copies.len(),
+            inbound_ports: self.inbound.len(),
+        }
+    }
+
+    /// Brings the kernel to a snapshot that differs from the last one at these addresses.
+    pub(super) fn update(&mut self, maps: &mut CaptureMaps, wanted: &Wanted<'_>, changed: &[SocketAddr]) {
+        let basis = wanted.basis();
+        if basis == self.basis {
+            return self.look_at(maps, wanted, changed.iter().copied());
+        }
+        // A tree was woken or laid to rest: addresses of services that did not change are concerned.
+        self.basis = basis;
+        let all: BTreeSet<SocketAddr> = wanted.snapshot().destinations().map(|(addr, _)| addr).collect();
+        let gone = changed.iter().copied().filter(|addr| !all.contains(addr));
+        self.look_at(maps, wanted, all.iter().copied().chain(gone));
     }
 
     /// The addresses of the workloads that are attached.
@@ -38,22 +91,22 @@ impl Addresses {
         &self.local
     }
 
-    /// Brings the kernel to what the snapshot says of these addresses.
-    pub(super) fn look_at(
+    /// Brings the kernel to what is wanted of these addresses.
+    fn look_at(
         &mut self,
         maps: &mut CaptureMaps,
-        snapshot: &Snapshot,
+        wanted: &Wanted<'_>,
         addresses: impl IntoIterator<Item = SocketAddr>,
     ) {
         let before = self.no_room.len();
         for addr in addresses {
-            self.look_at_one(maps, snapshot, addr);
+            self.look_at_one(maps, wanted, addr);
         }
         // Only now: something may have been released by what came last.
         while self.destinations.has_room()
             && let Some(addr) = self.no_room.pop_first()
         {
-            self.look_at_one(maps, snapshot, addr);
+            self.look_at_one(maps, wanted, addr);
         }
         if self.no_room.len() > before {
             let destinations = self.no_room.len();
@@ -62,31 +115,41 @@ impl Addresses {
     }
 
     /// Workloads were attached or detached: these are their addresses now.
-    pub(super) fn set_local(&mut self, maps: &mut CaptureMaps, snapshot: &Snapshot, local: HashSet<IpAddr>) {
+    pub(super) fn set_local(&mut self, maps: &mut CaptureMaps, wanted: &Wanted<'_>, local: HashSet<IpAddr>) {
         let before = std::mem::replace(&mut self.local, local);
         let came = self.local.difference(&before);
         let mut changed: Vec<SocketAddr> =
-            came.flat_map(|ip| snapshot.destinations_at(*ip)).map(|(at, _)| at).collect();
+            came.flat_map(|ip| wanted.snapshot().destinations_at(*ip)).map(|(at, _)| at).collect();
         changed.extend(self.inbound.iter().filter(|at| !self.local.contains(&at.ip())));
-        self.look_at(maps, snapshot, changed);
+        self.look_at(maps, wanted, changed);
     }
 
     /// Tries again what failed.
-    pub(super) fn retry(&mut self, maps: &mut CaptureMaps, snapshot: &Snapshot) {
+    pub(super) fn retry(&mut self, maps: &mut CaptureMaps, wanted: &Wanted<'_>) {
         let failed: Vec<SocketAddr> = self.failed.iter().copied().collect();
-        self.look_at(maps, snapshot, failed);
+        self.look_at(maps, wanted, failed);
     }
 
-    fn look_at_one(&mut self, maps: &mut CaptureMaps, snapshot: &Snapshot, addr: SocketAddr) {
+    fn look_at_one(&mut self, maps: &mut CaptureMaps, wanted: &Wanted<'_>, addr: SocketAddr) {
         self.no_room.remove(&addr);
         let again = self.failed.remove(&addr);
-        let wanted = wanted(snapshot, addr, &self.local);
-        let outbound = match (wanted.outbound, self.destinations.holds(addr)) {
-            (true, held) if !held || again => self.capture(maps, addr),
-            (false, true) => self.release(maps, addr),
-            _ => Ok(()),
+        let destination = wanted.snapshot().destination(addr);
+        let calls = destination.map_or(Calls::None, |destination| wanted.calls_to(&destination));
+        if destination.is_some() && calls == Calls::None {
+            self.only_copies.insert(addr);
+        } else {
+            self.only_copies.remove(&addr);
+        }
+        let before = self.captured(addr);
+        let outbound = if calls == Calls::None && before != Calls::None {
+            self.release(maps, addr)
+        } else if calls != Calls::None && (calls != before || again) {
+            self.capture(maps, addr, calls, before)
+        } else {
+            Ok(())
         };
-        let inbound = match (wanted.inbound, self.inbound.contains(&addr)) {
+        let called = |destination: Destination<'_>| self.local.contains(&addr.ip()) && wanted.inbound(&destination);
+        let inbound = match (destination.is_some_and(called), self.inbound.contains(&addr)) {
             (true, false) => self.intercept(maps, addr),
             (false, true) => self.leave(maps, addr),
             _ => Ok(()),
@@ -99,19 +162,47 @@ impl Addresses {
         }
     }
 
-    fn capture(&mut self, maps: &mut CaptureMaps, addr: SocketAddr) -> Result<(), BpfError> {
+    /// Whose calls to an address are captured now.
+    fn captured(&self, addr: SocketAddr) -> Calls {
+        match (self.destinations.holds(addr), self.outside_roots.contains(&addr)) {
+            (false, _) => Calls::None,
+            (true, false) => Calls::All,
+            (true, true) => Calls::OutsideRoots,
+        }
+    }
+
+    fn capture(
+        &mut self,
+        maps: &mut CaptureMaps,
+        addr: SocketAddr,
+        calls: Calls,
+        before: Calls,
+    ) -> Result<(), BpfError> {
         let Some(assigned) = self.destinations.assign(addr) else {
             self.no_room.insert(addr);
             return Ok(());
         };
         let endpoint = Endpoint::from(addr);
+        let entry = policy::Captured { index: assigned.index, passes_root: calls == Calls::OutsideRoots };
+        if calls == Calls::OutsideRoots {
+            self.outside_roots.insert(addr);
+        } else {
+            self.outside_roots.remove(&addr);
+        }
         maps.originals.insert(assigned.index, endpoint)?;
-        maps.captured.insert(endpoint, assigned.index)
+        maps.captured.insert(endpoint, entry.to_word())?;
+        if let Some(switched) = self.switched.as_mut().filter(|_| calls > before) {
+            switched.destinations.insert(addr, calls);
+        }
+        Ok(())
     }
 
     fn intercept(&mut self, maps: &mut CaptureMaps, addr: SocketAddr) -> Result<(), BpfError> {
         maps.inbound.insert(Endpoint::from(addr), 1)?;
         self.inbound.insert(addr);
+        if let Some(switched) = &mut self.switched {
+            switched.inbound.insert(addr);
+        }
         Ok(())
     }
 
@@ -125,6 +216,7 @@ impl Addresses {
     fn release(&mut self, maps: &mut CaptureMaps, addr: SocketAddr) -> Result<(), BpfError> {
         maps.captured.remove(&addr.into())?;
         self.destinations.retire(addr);
+        self.outside_roots.remove(&addr);
         Ok(())
     }
 }

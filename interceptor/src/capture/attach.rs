@@ -58,8 +58,10 @@ fn listen_hint(error: &io::Error) -> &'static str {
 pub(super) struct Attached {
     /// What the workers know of it.
     pub(super) captured: Arc<Captured>,
-    /// What it was attached as; another description means to attach anew.
+    /// How it was last described; another namespace or other addresses mean to attach anew.
     pub(super) workload: Workload,
+    /// Whether the hooks take it for a pod of a root space.
+    pub(super) in_root: bool,
     _link: Option<NetnsLink>,
 }
 
@@ -70,6 +72,7 @@ pub(super) fn attach(
     workers: &[WorkerHandle],
     outbound_port: u16,
     workload: &Workload,
+    in_root: bool,
 ) -> Result<Attached, AttachError> {
     let path = workload.netns.path();
     let netns = Netns::open(&workload.netns)
@@ -97,8 +100,17 @@ pub(super) fn attach(
     for (worker, listeners) in workers.iter().zip(listeners) {
         worker.listen(Arc::clone(&captured), listeners)?;
     }
-    maps.workloads.insert(cookie, addresses(&captured.addresses))?;
-    Ok(Attached { captured, workload: workload.clone(), _link: link })
+    maps.workloads.insert(cookie, entry(&captured.addresses, in_root))?;
+    Ok(Attached { captured, workload: workload.clone(), in_root, _link: link })
+}
+
+impl Attached {
+    /// Tells the hooks whether it is now a pod of a root space.
+    pub(super) fn set_in_root(&mut self, maps: &mut CaptureMaps, in_root: bool) -> Result<(), BpfError> {
+        maps.workloads.insert(self.captured.cookie, entry(&self.captured.addresses, in_root))?;
+        self.in_root = in_root;
+        Ok(())
+    }
 }
 
 fn register(maps: &mut CaptureMaps, captured: &Captured, listeners: &[Listeners]) -> Result<(), BpfError> {
@@ -113,8 +125,8 @@ fn register(maps: &mut CaptureMaps, captured: &Captured, listeners: &[Listeners]
     Ok(())
 }
 
-fn addresses(all: &[IpAddr]) -> common::Workload {
+fn entry(all: &[IpAddr], in_root: bool) -> common::Workload {
     let unspecified = common::Address([0; 16]);
     let first = |v4: bool| all.iter().find(|ip| ip.is_ipv4() == v4).map_or(unspecified, |ip| (*ip).into());
-    common::Workload { v4: first(true), v6: first(false) }
+    common::Workload { v4: first(true), v6: first(false), in_root: u32::from(in_root) }
 }

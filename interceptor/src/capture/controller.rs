@@ -12,6 +12,7 @@ use interceptor_common::{Address, names};
 
 use super::addresses::Addresses;
 use super::attach::{Attached, attach};
+use super::close::Closer;
 use super::dns::Names;
 use crate::bpf::{BpfError, CaptureMaps, CgroupLinks, HookState, Kernel};
 use crate::captured::Destinations;
@@ -20,6 +21,7 @@ use crate::config::{Capture, Dns};
 use crate::metrics::Metrics;
 use crate::snapshot::{Delta, Snapshot, Workload};
 use crate::status::{self, StatusBoard, WorkloadState};
+use crate::wanted::{Calls, Wanted};
 use crate::worker::WorkerHandle;
 
 /// What a controller is made of.
@@ -51,6 +53,8 @@ pub struct Controller {
     peers: HashSet<IpAddr>,
     workloads: HashMap<Arc<str>, Attached>,
     names: Names,
+    /// Where established connections of switched destinations are to be closed, and can be.
+    closer: Option<Closer>,
 }
 
 impl Controller {
@@ -70,11 +74,13 @@ impl Controller {
             };
             parts.status.set_hook(name, state, &detail);
         }
-        let addresses = Addresses::new(Arc::clone(&parts.destinations));
         let names = Names::new(&parts.dns, parts.kernel.can_dns());
+        let closer = Closer::start(&parts.settings, &parts.status, &parts.metrics);
+        let addresses = Addresses::new(Arc::clone(&parts.destinations), closer.is_some());
         Ok(Self {
             parts,
             maps,
+            closer,
             cgroups: BTreeMap::new(),
             refused: BTreeMap::new(),
             addresses,
@@ -87,14 +93,32 @@ impl Controller {
     /// Brings everything from the last snapshot to this one, which differs by that. What fails is shown in `status` and
     /// tried again at the next sweep.
     pub fn update(&mut self, snapshot: &Snapshot, delta: &Delta) {
+        let wanted = Wanted::new(snapshot, self.parts.settings.services);
         if !delta.workloads.is_empty() || self.cgroups.is_empty() {
             self.apply_cgroups(snapshot);
         }
-        self.addresses.look_at(&mut self.maps, snapshot, delta.destinations.iter().copied());
+        self.addresses.update(&mut self.maps, &wanted, &delta.destinations);
+        self.detach_workloads(snapshot, &delta.workloads);
+        let left_root = self.follow_workloads(&wanted);
+        // Only these can have been connected to what has just switched while the agent looked after them.
+        let before = self.closer.as_ref().map(|_| {
+            let attached = self.workloads.values();
+            attached.map(|attached| (Arc::clone(&attached.captured), attached.in_root)).collect()
+        });
+        self.attach_workloads(delta.workloads.iter().filter_map(|name| snapshot.workload(name)), &wanted);
         if !delta.workloads.is_empty() {
-            self.detach_workloads(snapshot, &delta.workloads);
-            self.attach_workloads(delta.workloads.iter().filter_map(|name| snapshot.workload(name)));
-            self.apply_local(snapshot);
+            self.apply_local(&wanted);
+        }
+        self.parts.status.set_captured(self.addresses.counts());
+        if let (Some(closer), Some(mut switched)) = (&self.closer, self.addresses.take_switched()) {
+            if left_root {
+                let more = self.addresses.outside_roots().map(|addr| (addr, Calls::OutsideRoots));
+                switched.destinations.extend(more);
+            }
+            switched.workloads = before.unwrap_or_default();
+            switched.cgroups = self.cgroups.keys().cloned().collect();
+            switched.peers.clone_from(&self.peers);
+            closer.close(switched);
         }
         // Also when no workload has changed: one may live in another place of its tree now.
         self.apply_names(snapshot, false);
@@ -112,10 +136,14 @@ impl Controller {
             tracing::info!(workload = %name, "its network namespace is gone");
             self.detach(name);
         }
-        self.attach_workloads(snapshot.workloads());
+        let wanted = Wanted::new(snapshot, self.parts.settings.services);
+        self.attach_workloads(snapshot.workloads(), &wanted);
         self.apply_cgroups(snapshot);
-        self.apply_local(snapshot);
-        self.addresses.retry(&mut self.maps, snapshot);
+        self.apply_local(&wanted);
+        self.addresses.retry(&mut self.maps, &wanted);
+        self.parts.status.set_captured(self.addresses.counts());
+        // What switches here are ports of workloads that have just come: their connections stay.
+        drop(self.addresses.take_switched());
         self.apply_names(snapshot, true);
     }
 
@@ -131,7 +159,13 @@ impl Controller {
 
     fn apply_cgroups(&mut self, snapshot: &Snapshot) {
         let wanted = attach_points(self.parts.settings.cgroup.as_deref(), snapshot);
-        self.cgroups.retain(|path, _| wanted.contains(path) && path.is_dir());
+        let stays = |path: &PathBuf| wanted.contains(path) && path.is_dir();
+        if !self.cgroups.keys().all(stays) {
+            // First the peers, so that nothing arrives at another pod as routed that was not.
+            let covered = self.peers_covered_by(stays);
+            self.forget_peers(|ip| covered.contains(ip));
+            self.cgroups.retain(|path, _| stays(path));
+        }
         for path in wanted {
             if self.cgroups.contains_key(&path) {
                 continue;
@@ -187,12 +221,8 @@ impl Controller {
         let Some(attached) = self.workloads.remove(name) else { return };
         self.names.forget(&mut self.maps, name);
         let captured = &attached.captured;
-        for ip in &captured.addresses {
-            // First the peers, so that nothing arrives at another pod as routed that was not.
-            if self.peers.remove(ip) {
-                log(self.maps.peers.remove(&(*ip).into()), "forgetting a peer");
-            }
-        }
+        // First the peers, so that nothing arrives at another pod as routed that was not.
+        self.forget_peers(|ip| !captured.addresses.contains(ip));
         log(self.maps.workloads.remove(&captured.cookie), "forgetting a workload");
         for worker in &self.parts.workers {
             worker.close(captured.cookie);
@@ -201,19 +231,19 @@ impl Controller {
     }
 
     /// Attaches those of these workloads that are not.
-    fn attach_workloads<'s>(&mut self, workloads: impl Iterator<Item = &'s Workload>) {
+    fn attach_workloads<'s>(&mut self, workloads: impl Iterator<Item = &'s Workload>, wanted: &Wanted<'_>) {
         for workload in workloads {
             if !self.workloads.contains_key(&workload.name) {
-                self.attach(workload);
+                self.attach(workload, wanted.in_root(workload));
             }
         }
         self.parts.metrics.set_workloads(self.parts.status.workload_counts());
     }
 
-    fn attach(&mut self, workload: &Workload) {
+    fn attach(&mut self, workload: &Workload, in_root: bool) {
         let parts = &mut self.parts;
         let port = parts.settings.outbound_port;
-        match attach(&mut parts.kernel, &mut self.maps, &parts.workers, port, workload) {
+        match attach(&mut parts.kernel, &mut self.maps, &parts.workers, port, workload, in_root) {
             Ok(attached) => {
                 let cookie = attached.captured.cookie;
                 parts.status.set_workload(&workload.name, WorkloadState::Captured, &format!("netns cookie {cookie}"));
@@ -238,17 +268,56 @@ impl Controller {
         self.parts.status.set_dns(self.names.report());
     }
 
+    /// Takes over what of an attached workload may change. Its space can become a root, or cease to be one, while nothing
+    /// else does: true where one has ceased to be.
+    fn follow_workloads(&mut self, wanted: &Wanted<'_>) -> bool {
+        let mut left_root = false;
+        for (name, attached) in &mut self.workloads {
+            let Some(workload) = wanted.snapshot().workload(name) else { continue };
+            if attached.workload != *workload {
+                attached.workload = workload.clone();
+            }
+            let in_root = wanted.in_root(workload);
+            if in_root != attached.in_root {
+                let told = attached.set_in_root(&mut self.maps, in_root);
+                left_root |= log(told, "telling whether a workload's space is a root") && !in_root;
+            }
+        }
+        left_root
+    }
+
     /// Inbound ports and peers: only of workloads that are attached, so that nobody counts as routed who was not.
-    fn apply_local(&mut self, snapshot: &Snapshot) {
+    fn apply_local(&mut self, wanted: &Wanted<'_>) {
         let local: HashSet<IpAddr> =
             self.workloads.values().flat_map(|attached| attached.captured.addresses.iter().copied()).collect();
         if local != *self.addresses.local() {
-            self.addresses.set_local(&mut self.maps, snapshot, local);
+            self.addresses.set_local(&mut self.maps, wanted, local);
         }
-        let outbound_captured = !self.cgroups.is_empty();
-        for ip in self.addresses.local().iter().filter(|_| outbound_captured) {
-            if !self.peers.contains(ip) && log(self.maps.peers.insert(Address::from(*ip), 1), "adding a peer") {
-                self.peers.insert(*ip);
+        let covered = self.peers_covered_by(|_| true);
+        self.forget_peers(|ip| covered.contains(ip));
+        for ip in covered {
+            if !self.peers.contains(&ip) && log(self.maps.peers.insert(Address::from(ip), 1), "adding a peer") {
+                self.peers.insert(ip);
+            }
+        }
+    }
+
+    /// Addresses of attached workloads whose calls the hooks see: those below an attached cgroup that stays.
+    fn peers_covered_by(&self, stays: impl Fn(&PathBuf) -> bool) -> HashSet<IpAddr> {
+        let points: Vec<&PathBuf> = self.cgroups.keys().filter(|path| stays(path)).collect();
+        let common = self.parts.settings.cgroup.as_deref();
+        let is_covered = |workload: &Workload| {
+            let own = workload.cgroup.as_deref().or(common);
+            own.is_some_and(|own| points.iter().any(|point| own.starts_with(point)))
+        };
+        let covered = self.workloads.values().filter(|attached| is_covered(&attached.workload));
+        covered.flat_map(|attached| attached.captured.addresses.iter().copied()).collect()
+    }
+
+    fn forget_peers(&mut self, stays: impl Fn(&IpAddr) -> bool) {
+        for ip in self.peers.iter().filter(|ip| !stays(ip)).copied().collect::<Vec<_>>() {
+            if log(self.maps.peers.remove(&ip.into()), "forgetting a peer") {
+                self.peers.remove(&ip);
             }
         }
     }

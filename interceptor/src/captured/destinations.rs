@@ -76,6 +76,12 @@ impl Destinations {
         self.find(&table, destination).is_some_and(|index| !table.retired_at.contains_key(&index))
     }
 
+    /// How many destinations have an index and are not retired.
+    pub fn held(&self) -> usize {
+        let table = self.table();
+        (table.used as usize).saturating_sub(table.retired.len())
+    }
+
     /// Whether a destination without an index can get one.
     pub fn has_room(&self) -> bool {
         let table = self.table();

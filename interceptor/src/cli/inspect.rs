@@ -8,6 +8,7 @@ use super::table::{Cell, Table, list, or_dash, row};
 use crate::query;
 use crate::status::WorkloadState;
 use crate::view::{PortView, RouteView, ServiceView, WorkloadView};
+use crate::wanted::Calls;
 
 pub(super) fn services(client: &Client, mode: OutputMode, screen: &mut Screen<'_>) -> anyhow::Result<Ended> {
     let lines = client.lines("/v1/services")?;
@@ -50,8 +51,12 @@ fn pass_on(lines: &[String], screen: &mut Screen<'_>) -> anyhow::Result<Ended> {
 
 pub(super) fn services_table(services: &[ServiceView], mode: OutputMode) -> Table {
     let wide = mode == OutputMode::Wide;
-    let titles: &[&str] = &["SPACE", "SERVICE", "ADDRESSES", "PORTS", "READY", "PROTOCOLS", "ENDPOINTS"];
-    let mut table = Table::new(titles.get(..if wide { 7 } else { 5 }).unwrap_or(titles));
+    // With everything captured there is nothing to say.
+    let captured = wide || services.iter().any(|service| service.captured_calls != Calls::All);
+    let mut titles = vec!["SPACE", "SERVICE", "ADDRESSES", "PORTS", "READY"];
+    titles.extend(captured.then_some("CAPTURED"));
+    titles.extend(["PROTOCOLS", "ENDPOINTS"].iter().filter(|_| wide));
+    let mut table = Table::new(&titles);
     for service in services {
         let ready = service.ports.iter().map(|port| port.ready.len()).min().unwrap_or(0);
         let style = if service.ready { Style::Plain } else { Style::Warn };
@@ -63,6 +68,9 @@ pub(super) fn services_table(services: &[ServiceView], mode: OutputMode) -> Tabl
             list(service.ports.iter().map(port_name)),
             Cell::styled(format!("{ready}/{}", service.endpoints), style),
         ];
+        if captured {
+            row.push(Cell::from(captured_calls(service.captured_calls)));
+        }
         if wide {
             row.extend(row![
                 list(service.ports.iter().map(|port| port.app_protocol.as_deref().unwrap_or("detected"))),
@@ -72,6 +80,14 @@ pub(super) fn services_table(services: &[ServiceView], mode: OutputMode) -> Tabl
         table.push(row);
     }
     table
+}
+
+fn captured_calls(calls: Calls) -> &'static str {
+    match calls {
+        Calls::None => "no (only copy)",
+        Calls::OutsideRoots => "not from root spaces (only copy)",
+        Calls::All => "yes",
+    }
 }
 
 fn port_name(port: &PortView) -> String {

@@ -55,13 +55,29 @@ fn summary(status: &Status, screen: &mut Screen<'_>) -> anyhow::Result<()> {
         fact(screen, "warning", &screen.paint(Style::Warn, &clean(warning)))?;
     }
     fact(screen, "holds", &format!("{} spaces, {} services", status.spaces, status.services))?;
+    let captured = &status.captured;
+    let mut destinations = format!("{} destinations", captured.destinations);
+    for (count, words) in [(captured.outside_roots, "not from root spaces"), (captured.only_copies, "more not at all")]
+    {
+        if count > 0 {
+            destinations.push_str(&format!(", {count} {words} (only copy)"));
+        }
+    }
+    let what = format!("{}: {destinations}; {} inbound ports", captured.services, captured.inbound_ports);
+    fact(screen, "captures", &what)?;
+    let why = if captured.established_detail.is_empty() { "" } else { ": " };
+    let established = clean(&captured.established_detail);
+    fact(screen, "earlier", &format!("established connections are {}{why}{established}", captured.established))?;
     let counts = status.workloads;
     let (captured, pending, failed) = (counts.captured, counts.pending, counts.failed);
     fact(screen, "workloads", &format!("{captured} captured, {pending} pending, {failed} failed"))?;
     let heartbeat = status.heartbeat_age_ms.map_or_else(|| "none yet".to_owned(), |age| format!("{age} ms ago"));
     fact(screen, "threads", &format!("{} workers; last heartbeat {heartbeat}", status.workers))?;
     let splice = &status.splice;
-    fact(screen, "opaque", &format!("{} ({})", splice.backend, splice.why))?;
+    let (handed, left) = (splice.events.handed, splice.events.left);
+    let kernel =
+        if splice.backend == "kernel" { format!(": {handed} handed over, {left} left") } else { String::new() };
+    fact(screen, "opaque", &format!("{} ({}){kernel}", splice.backend, splice.why))?;
     let flows = &status.flows;
     let (kept, capacity) = (flows.kept, flows.capacity);
     fact(screen, "flows", &format!("{kept} of {capacity} kept, {} published, {} lost", flows.published, flows.lost))?;

@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Admin, Capture, DefaultSpace, Dns, Flows, Metrics, Proxy, Routing, SameSpace, Splice};
+use super::{Admin, Capture, CapturedServices, DefaultSpace, Dns, Flows, Metrics, Proxy, Routing, SameSpace, Splice};
 
 /// Azure Dev Spaces' header, which existing applications propagate, and that of Bridge to Kubernetes after it.
 pub const ROUTE_HEADERS: [&str; 2] = ["azds-route-as", "kubernetes-route-as"];
@@ -23,6 +23,10 @@ pub const OUTBOUND_PORT: u16 = 15001;
 pub const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Below half a second an agent on a busy node looks dead; a minute of broken traffic is the most that anyone wants.
 pub const HEARTBEAT_BOUNDS: RangeInclusive<Duration> = Duration::from_millis(500)..=Duration::from_secs(60);
+/// Every request of the tree shows in the flows and gets the route header; less is a choice.
+pub const SERVICES: CapturedServices = CapturedServices::SpaceServices;
+/// Closing an application's connections is for its owners to want.
+pub const CLOSE_ESTABLISHED: bool = false;
 
 /// One per CPU, but at most 4; the agent decides when it starts, because parsing must not look at the machine.
 pub const WORKERS: usize = 0;
@@ -43,7 +47,7 @@ pub const TIMEOUT_BOUNDS: RangeInclusive<Duration> = Duration::from_millis(100).
 pub const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// A head of one KiB is the least that browsers need; over a MiB a connection's buffer becomes an attack.
 pub const MAX_HEAD_BOUNDS: RangeInclusive<usize> = 1024..=1024 * 1024;
-/// The self-test at start knows better than a file what works on this kernel.
+/// Kernel splice has to be asked for: what speaks against it as a default is in docs/decisions/0005-kernel-splice.md.
 pub const SPLICE: Splice = Splice::Auto;
 
 /// A directory of its own below /run: gone after a reboot, writable by root only.
@@ -94,7 +98,13 @@ impl Default for Routing {
 
 impl Default for Capture {
     fn default() -> Self {
-        Self { cgroup: None, outbound_port: OUTBOUND_PORT, heartbeat_timeout: HEARTBEAT_TIMEOUT }
+        Self {
+            cgroup: None,
+            outbound_port: OUTBOUND_PORT,
+            heartbeat_timeout: HEARTBEAT_TIMEOUT,
+            services: SERVICES,
+            close_established: CLOSE_ESTABLISHED,
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use super::cursor::{Cursor, Fields};
 use super::defaults as bounds;
 use super::error::Kind;
 use super::names::{is_dns_name, is_framing_header, is_header_name};
-use super::{Admin, Capture, DefaultSpace, Dns, Flows, Metrics, Proxy, Routing, SameSpace, Splice};
+use super::{Admin, Capture, CapturedServices, DefaultSpace, Dns, Flows, Metrics, Proxy, Routing, SameSpace, Splice};
 
 pub(super) fn routing(root: &Fields<'_>) -> Routing {
     let mut routing = Routing::default();
@@ -33,6 +33,11 @@ pub(super) fn capture(root: &Fields<'_>) -> Capture {
         fields.set("cgroup", &mut capture.cgroup, |path| path.absolute_path().map(Some));
         fields.set("outbound_port", &mut capture.outbound_port, Cursor::port);
         fields.set("heartbeat_timeout", &mut capture.heartbeat_timeout, |d| d.duration(bounds::HEARTBEAT_BOUNDS));
+        fields.set("services", &mut capture.services, |word| {
+            let choices = [CapturedServices::SpaceServices, CapturedServices::Overridden];
+            word.choice(&choices.map(|choice| (choice.as_str(), choice)))
+        });
+        fields.set("close_established", &mut capture.close_established, Cursor::boolean);
     });
     capture
 }
@@ -49,7 +54,12 @@ pub(super) fn proxy(root: &Fields<'_>) -> Proxy {
         fields.set("max_connections", &mut proxy.max_connections, |n| n.number(bounds::MAX_CONNECTIONS_BOUNDS));
         fields.set("max_head_bytes", &mut proxy.max_head_bytes, |n| n.number(bounds::MAX_HEAD_BOUNDS));
         fields.set("splice", &mut proxy.splice, |word| {
-            word.choice(&[("auto", Splice::Auto), ("splice", Splice::Splice), ("copy", Splice::Copy)])
+            word.choice(&[
+                ("auto", Splice::Auto),
+                ("kernel", Splice::Kernel),
+                ("splice", Splice::Splice),
+                ("copy", Splice::Copy),
+            ])
         });
     });
     proxy

@@ -1,7 +1,7 @@
 //! The worked example, explained; over the configuration that `interceptor config example` prints.
 
 use super::*;
-use crate::config::{Config, EXAMPLE};
+use crate::config::{CapturedServices, Config, EXAMPLE};
 
 fn snapshot() -> Snapshot {
     let text = EXAMPLE.to_owned();
@@ -14,7 +14,12 @@ fn ask(workload: &str, url: &str, headers: &[(&str, &str)]) -> Explanation {
     let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let request =
         ExplainRequest { workload: workload.to_owned(), url: url.to_owned(), headers, ..ExplainRequest::default() };
-    explain(&snapshot(), &request).unwrap()
+    answer(&request, CapturedServices::SpaceServices)
+}
+
+fn answer(request: &ExplainRequest, services: CapturedServices) -> Explanation {
+    let snapshot = snapshot();
+    explain(&snapshot, &Wanted::new(&snapshot, services), request).unwrap()
 }
 
 fn chain(explanation: &Explanation) -> Vec<String> {
@@ -142,8 +147,31 @@ fn inbound_can_be_asked_for() {
         direction: Some(Direction::Inbound),
         ..ExplainRequest::default()
     };
-    let answer = explain(&snapshot(), &request).unwrap();
+    let answer = answer(&request, CapturedServices::SpaceServices);
     assert_eq!(answer.destination, Some("10.244.0.12:8080".parse().unwrap()));
     assert_eq!(answer.reason, "no_space_named");
     assert!(answer.text.contains("Send `azds-route-as: <space>`"), "{}", answer.text);
+}
+
+#[test]
+fn what_has_only_one_copy_is_not_intercepted_where_only_overridden_services_are() {
+    let ask = |workload: &str, url: &str, direction| {
+        let (workload, url) = (workload.to_owned(), url.to_owned());
+        let request = ExplainRequest { workload, url, direction: Some(direction), ..ExplainRequest::default() };
+        answer(&request, CapturedServices::Overridden)
+    };
+    let passed = ask("serviceA-default", "http://serviceB/", Direction::Outbound);
+    assert!(!passed.intercepted);
+    assert_eq!((passed.reason.as_str(), passed.service.as_deref()), ("only_copy", Some("serviceB.default")));
+    assert_eq!(target(&passed), strings("original", "serviceB.default", "10.96.0.12:80"));
+    assert!(passed.text.starts_with("serviceB.default has only one copy in its tree"), "{}", passed.text);
+    // The opposite: a second copy, a caller whose space is to be told on, and a Host that may name one.
+    for (workload, url, direction) in [
+        ("serviceB-default", "http://serviceA/", Direction::Outbound),
+        ("serviceA-azureuser", "http://serviceB/", Direction::Outbound),
+        ("serviceB-default", "http://serviceB/", Direction::Inbound),
+    ] {
+        let answer = ask(workload, url, direction);
+        assert!(answer.intercepted && answer.reason != "only_copy", "{answer:?}");
+    }
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use super::ExplainRequest;
 use crate::route::{Decision, Direction, Reason, SpaceFrom, Target};
 use crate::snapshot::{Service, Snapshot, Workload};
+use crate::wanted::Calls;
 
 /// Why a request is not routed at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub enum NotRouted {
     NoSuchPort,
     /// The destination is in no space tree (rule R11).
     OutsideSpaceTrees,
+    /// It has only one copy in its tree, so that it is not captured (`capture.services: overridden`).
+    OnlyCopy,
     /// It is not HTTP to the agent (rule R8).
     NotHttp,
 }
@@ -29,6 +32,7 @@ impl NotRouted {
             Self::UnknownHost => "unknown_host",
             Self::NoSuchPort => "no_such_port",
             Self::OutsideSpaceTrees => "outside_space_trees",
+            Self::OnlyCopy => "only_copy",
             Self::NotHttp => "not_http",
         }
     }
@@ -77,6 +81,24 @@ pub(super) fn behind_no_service(workload: &Workload) -> String {
 pub(super) fn outside(destination: SocketAddr) -> String {
     format!(
         "{destination} belongs to no service of a space tree, so the connection never leaves the kernel's own path."
+    )
+}
+
+pub(super) fn only_copy(direction: Direction, calls: Calls, service: Option<&str>) -> String {
+    let service = service.unwrap_or("the service");
+    let why = match (direction, calls) {
+        (Direction::Outbound, Calls::OutsideRoots) => {
+            format!("{service} has only one copy in its tree and the workload lives in a root space")
+        }
+        (Direction::Inbound, Calls::All | Calls::OutsideRoots) => {
+            format!("{service} has only one copy in its tree and there are no routing.ingress_suffixes")
+        }
+        _ => format!("No service in the tree of {service} has a second copy"),
+    };
+    format!(
+        "{} (capture.services is overridden): the connection never leaves the kernel's own path, as routing could change \
+         nothing.",
+        why
     )
 }
 

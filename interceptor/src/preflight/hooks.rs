@@ -14,6 +14,7 @@ use super::cgroups::{Points, is_v2};
 use super::{Finding, State};
 use crate::bpf::{BpfError, HookState, Kernel};
 use crate::cgroup;
+use crate::proxy::selftest;
 use crate::sys;
 
 const BUILD: &str = "cargo xtask build";
@@ -31,6 +32,7 @@ pub(super) fn findings(points: &Points) -> Vec<Finding> {
     let mut findings: Vec<Finding> = kernel.hooks().iter().map(|(name, state)| judge(name, state)).collect();
     findings.extend(points.all.iter().map(|point| attach_cgroup(&mut kernel, point)));
     findings.push(attach_netns(&mut kernel));
+    findings.extend(kernel_splice(&kernel));
     findings
 }
 
@@ -54,6 +56,7 @@ fn without(name: &str) -> &'static str {
         names::SENDMSG4 | names::SENDMSG6 | names::RECVMSG4 | names::RECVMSG6 => {
             "short names of shared services do not resolve without it"
         }
+        names::SPLICE => "splice(2) takes the place of proxy.splice: kernel without it",
         _ => "applications see the agent's addresses without it",
     }
 }
@@ -119,6 +122,23 @@ fn attach_netns(kernel: &mut Kernel) -> Finding {
         }
         Err(error) => Finding::fail(name, error.to_string(), "sk_lookup links need Linux 5.9 and CAP_NET_ADMIN"),
     }
+}
+
+/// What the self-test says that decides about `proxy.splice: kernel`. Nothing where its program was refused, which is a
+/// finding already.
+fn kernel_splice(kernel: &Kernel) -> Option<Finding> {
+    let name = "kernel-splice";
+    if kernel.splice_refused().is_some() {
+        return None;
+    }
+    let maps = match kernel.flow_maps() {
+        Ok(maps) => maps,
+        Err(error) => return Some(Finding::warn(name, error.brief(), without(names::SPLICE))),
+    };
+    Some(match selftest::run(maps) {
+        Ok(()) => Finding::ok(name, "the self-test of proxy.splice: kernel passes"),
+        Err(error) => Finding::warn(name, error.to_string(), without(names::SPLICE)),
+    })
 }
 
 /// A thread is given a namespace of its own and ends; the descriptor keeps the namespace.

@@ -92,7 +92,7 @@ fn sock_map(release: Release) -> Finding {
     Finding::warn(
         "sock-map",
         detail,
-        "nothing to do: bytes that are not parsed are spliced by splice(2), not in the kernel",
+        "nothing to do: only proxy.splice: kernel uses them, and only where its self-test passes",
     )
 }
 

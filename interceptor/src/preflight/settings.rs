@@ -11,6 +11,7 @@ use nix::unistd::{AccessFlags, access};
 use super::{Finding, Options};
 use crate::config::{Config, Parsed, WorkloadSpec};
 use crate::net::netns::Netns;
+use crate::sock_diag::{self, DiagError};
 use crate::source::file::{FileError, FileSource};
 
 const PORT_RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
@@ -22,6 +23,7 @@ pub(super) struct Settings {
     pub(super) cgroups: Vec<PathBuf>,
     outbound_port: u16,
     socket: PathBuf,
+    close_established: bool,
     workloads: Vec<WorkloadSpec>,
 }
 
@@ -44,6 +46,7 @@ pub(super) fn read(options: &Options) -> (Settings, Vec<Finding>) {
         cgroups,
         outbound_port: options.outbound_port.unwrap_or(config.capture.outbound_port),
         socket: config.admin.socket,
+        close_established: config.capture.close_established,
         workloads: config.topology.workloads,
     };
     (settings, findings)
@@ -72,6 +75,19 @@ fn judge_config(path: &Path, parsed: &Parsed) -> Finding {
     }
 }
 
+fn judge_closing(tried: Result<(), DiagError>) -> Finding {
+    let name = "close-established";
+    match tried {
+        Ok(()) => Finding::ok(name, "works, tried on a connection over loopback"),
+        Err(error) => Finding::warn(
+            name,
+            error.to_string(),
+            "connections from before their destination was captured stay until they end; take out \
+             capture.close_established, or mend what is said here",
+        ),
+    }
+}
+
 /// As `capture` does: a directory below another one is covered by it.
 fn topmost(all: impl Iterator<Item = PathBuf>) -> Vec<PathBuf> {
     let mut all: Vec<PathBuf> = all.collect();
@@ -83,6 +99,9 @@ fn topmost(all: impl Iterator<Item = PathBuf>) -> Vec<PathBuf> {
 impl Settings {
     pub(super) fn findings(&self) -> Vec<Finding> {
         let mut findings = vec![self.socket(), judge_port(self.outbound_port, &fs::read_to_string(PORT_RANGE))];
+        if self.close_established {
+            findings.push(judge_closing(sock_diag::probe()));
+        }
         if !self.workloads.is_empty() {
             findings.push(self.workloads());
         }
@@ -164,6 +183,14 @@ mod tests {
         assert_eq!(judge_port(61_000, &range).state, State::Ok);
         assert_eq!(judge_port(40_000, &Ok(String::new())).state, State::Ok);
         assert_eq!(judge_port(40_000, &Err(io::Error::from(io::ErrorKind::NotFound))).state, State::Ok);
+    }
+
+    #[test]
+    fn established_connections_that_cannot_be_closed_are_a_warning() {
+        assert_eq!(judge_closing(Ok(())).state, State::Ok);
+        let finding = judge_closing(Err(DiagError::Destroy(Errno::EOPNOTSUPP)));
+        assert_eq!(finding.state, State::Warn);
+        assert!(finding.detail.contains("CONFIG_INET_DIAG_DESTROY"), "{}", finding.detail);
     }
 
     #[test]

@@ -14,11 +14,14 @@ use hashbrown::hash_table::Entry;
 /// With 100 000 entries a shard has 400, which are copied in a few microseconds.
 const SHARDS: usize = 256;
 
+/// A part of a map; copies of the map share it.
+type Shard<K, V> = Arc<HashTable<(K, V)>>;
+
 /// A map whose copies share what they have in common.
 #[derive(Debug, Clone)]
 pub(super) struct Sharded<K, V> {
     hasher: RandomState,
-    shards: Box<[Arc<HashTable<(K, V)>>; SHARDS]>,
+    shards: Box<[Shard<K, V>; SHARDS]>,
 }
 
 impl<K, V> Default for Sharded<K, V> {

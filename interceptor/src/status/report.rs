@@ -2,10 +2,9 @@
 //!
 //! Names are stable. Built by [`StatusBoard::report`](super::StatusBoard::report), read back by the CLI.
 
-use crate::metrics::WorkloadCounts;
 use serde::{Deserialize, Serialize};
 
-use crate::metrics::KernelCount;
+use crate::metrics::{KernelCount, SpliceEvents, WorkloadCounts};
 
 /// The agent's status.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,6 +31,8 @@ pub struct Status {
     pub workloads: WorkloadCounts,
     /// Where the configuration comes from.
     pub source: SourceStatus,
+    /// What is captured.
+    pub captured: CapturedStatus,
     /// The kernel hooks.
     pub hooks: Vec<HookStatus>,
     /// Each workload's state.
@@ -67,6 +68,38 @@ pub struct SourceStatus {
     pub last_error: Option<String>,
     /// What of the configuration in force cannot be used.
     pub warnings: Vec<String>,
+}
+
+/// What is captured.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CapturedStatus {
+    /// The mode, as `capture.services` names it.
+    pub services: String,
+    /// Destinations whose calls are captured.
+    pub destinations: usize,
+    /// Those of them that pods of root spaces reach directly: there is only one copy.
+    pub outside_roots: usize,
+    /// Destinations that are in a space tree and not captured: no service of the tree has a second copy.
+    pub only_copies: usize,
+    /// Ports of workloads that are intercepted inbound.
+    pub inbound_ports: usize,
+    /// What becomes of connections from before their destination was captured.
+    pub established: Established,
+    /// Why they cannot be closed; empty otherwise.
+    pub established_detail: String,
+}
+
+/// What becomes of connections from before their destination was captured.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Established {
+    /// They stay.
+    #[default]
+    Kept,
+    /// They are closed.
+    Closed,
+    /// They should be closed, and cannot be here.
+    Unavailable,
 }
 
 /// A kernel hook.
@@ -131,6 +164,8 @@ pub struct SpliceStatus {
     pub backend: String,
     /// Why that one.
     pub why: String,
+    /// What came of the directions that were to be moved by the kernel.
+    pub events: SpliceEvents,
 }
 
 /// The flow records.
@@ -210,5 +245,6 @@ macro_rules! words {
 
 words! {
     HookState { Attached => "attached", Unavailable => "unavailable", Detached => "detached" }
+    Established { Kept => "kept", Closed => "closed", Unavailable => "kept, as they cannot be closed" }
     WorkloadState { Captured => "captured", Pending => "pending", Failed => "failed" }
 }

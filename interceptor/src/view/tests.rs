@@ -1,7 +1,7 @@
 //! The views of the example configuration.
 
 use super::*;
-use crate::config::{Config, EXAMPLE, SpaceSpec};
+use crate::config::{CapturedServices, Config, EXAMPLE, SpaceSpec};
 
 fn snapshot() -> Snapshot {
     let mut config = Config::parse(EXAMPLE, "example").unwrap().config;
@@ -35,14 +35,17 @@ fn workloads_show_their_state_by_name() {
 
 #[test]
 fn services_show_their_ready_endpoints() {
-    let views = services(&snapshot());
+    let snapshot = snapshot();
+    let views = services(&snapshot, &Wanted::new(&snapshot, CapturedServices::SpaceServices));
     assert_eq!(views[1].ports[0].ready, ["10.244.0.21:8081".parse().unwrap()]);
     assert!(views[1].ready);
 }
 
 #[test]
 fn routes_name_the_copy_that_each_space_leads_to() {
-    let rows: Vec<String> = routes(&snapshot(), "serviceA-azureuser")
+    let snapshot = snapshot();
+    let wanted = Wanted::new(&snapshot, CapturedServices::SpaceServices);
+    let rows: Vec<String> = routes(&snapshot, &wanted, "serviceA-azureuser")
         .unwrap()
         .iter()
         .map(|row| {
@@ -61,5 +64,22 @@ fn routes_name_the_copy_that_each_space_leads_to() {
             "serviceB.default azureuser -> default same_space",
         ]
     );
-    assert!(routes(&snapshot(), "nobody").is_none());
+    assert!(routes(&snapshot, &wanted, "nobody").is_none());
+}
+
+#[test]
+fn what_has_only_one_copy_is_shown_as_not_captured() {
+    let snapshot = snapshot();
+    let wanted = Wanted::new(&snapshot, CapturedServices::Overridden);
+    let calls: Vec<Calls> = services(&snapshot, &wanted).iter().map(|service| service.captured_calls).collect();
+    assert_eq!(calls, [Calls::All, Calls::All, Calls::OutsideRoots]);
+    // A pod of the root space reaches serviceB directly, one of a derived space does not.
+    for (workload, reason) in [("serviceA-default", "only_copy"), ("serviceA-azureuser", "same_space")] {
+        let rows = routes(&snapshot, &wanted, workload).unwrap();
+        let b: Vec<&RouteView> = rows.iter().filter(|row| row.service == "serviceB.default").collect();
+        assert_eq!(b.len(), 3);
+        assert!(b.iter().all(|row| row.reason == reason && row.target.kind == "original"), "{b:?}");
+        assert!(b.iter().all(|row| row.chain.is_empty() == (reason == "only_copy")), "{b:?}");
+        assert!(rows.iter().any(|row| row.reason == "routed"));
+    }
 }

@@ -5,6 +5,7 @@
 //! can be and nothing is hidden behind the client. Results are one line of JSON on stdout.
 
 mod dial;
+mod fresh;
 mod hold;
 mod ping;
 mod serve;
@@ -23,6 +24,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub(crate) use self::dial::Dialled;
+pub(crate) use self::fresh::Fresh;
 pub(crate) use self::ping::Pinged;
 pub(crate) use self::stream::Streamed;
 
@@ -48,6 +50,8 @@ enum Command {
     Download { to: SocketAddr, millis: u64 },
     /// Connect and close, over and over, and tell how long connect() took.
     Dial { to: SocketAddr, count: usize },
+    /// Send each HTTP request on a connection of its own.
+    Fresh { to: SocketAddr, callers: usize, millis: u64, header: String },
     /// Open connections, send one HTTP request on each, and hold them until killed.
     Hold { to: SocketAddr, connections: usize, header: String },
 }
@@ -61,6 +65,7 @@ pub(crate) fn run() -> Result<()> {
         Command::Upload { to, millis: m } => print(&stream::upload(to, millis(m))?),
         Command::Download { to, millis: m } => print(&stream::download(to, millis(m))?),
         Command::Dial { to, count } => print(&dial::run(to, count)?),
+        Command::Fresh { to, callers, millis: m, header } => print(&fresh::run(to, callers, millis(m), &header)?),
         Command::Hold { to, connections, header } => hold::run(to, connections, &header),
     }
 }

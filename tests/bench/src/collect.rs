@@ -33,8 +33,15 @@ impl Collected {
         self.series.push(Series { case: case.to_owned(), metric, rounds });
     }
 
-    /// The rows of a scenario.
-    pub(crate) fn rows(self, scenario: &str) -> Vec<Row> {
+    /// The rows of a scenario, those of a case together.
+    pub(crate) fn rows(mut self, scenario: &str) -> Vec<Row> {
+        let mut cases: Vec<String> = Vec::new();
+        for series in &self.series {
+            if !cases.contains(&series.case) {
+                cases.push(series.case.clone());
+            }
+        }
+        self.series.sort_by_key(|series| cases.iter().position(|case| *case == series.case));
         let one = |series: Series| Row::new(scenario, &series.case, series.metric, series.rounds);
         self.series.into_iter().map(one).collect()
     }
@@ -47,7 +54,7 @@ mod tests {
     use crate::subject::Subject;
 
     #[test]
-    fn rows_come_in_the_order_of_the_first_values_and_hold_all_rounds() {
+    fn rows_come_in_the_order_of_the_first_values_case_by_case_and_hold_all_rounds() {
         let mut collected = Collected::default();
         for round in [1.0, 2.0] {
             for subject in [Subject::Direct, Subject::Ours] {
@@ -58,7 +65,7 @@ mod tests {
         }
         let rows = collected.rows("s");
         let names: Vec<_> = rows.iter().map(|row| (row.case.as_str(), row.metric.as_str())).collect();
-        assert_eq!(names, [("b", "requests"), ("a", "requests"), ("b", "p50")]);
+        assert_eq!(names, [("b", "requests"), ("b", "p50"), ("a", "requests")]);
         assert_eq!(rows.first().unwrap().rounds.get(&Subject::Ours).unwrap(), &[1.0, 2.0]);
     }
 }

@@ -114,8 +114,14 @@ fn cluster_ip(n: usize) -> IpAddr {
     Ipv4Addr::new(10, 96, 0, last).into()
 }
 
-/// Room for many thousands of connections to one address, for every subject the same.
+/// Room for many thousands of connections to one address, for every subject the same: more ports, and those that wait out
+/// a connection can be used again after a second.
 fn widen_ports(pod: &Pod) -> Result<()> {
-    const PORTS: &str = "/proc/sys/net/ipv4/ip_local_port_range";
-    pod.netns().run(|| fs::write(PORTS, "20000 65535").with_context(|| format!("writing {PORTS}")))
+    pod.netns().run(|| {
+        for (name, value) in [("ip_local_port_range", "20000 65535"), ("tcp_tw_reuse", "1")] {
+            let path = format!("/proc/sys/net/ipv4/{name}");
+            fs::write(&path, value).with_context(|| format!("writing {path}"))?;
+        }
+        Ok(())
+    })
 }

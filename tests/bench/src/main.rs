@@ -7,16 +7,20 @@
 mod app;
 mod collect;
 mod field;
+mod figures;
 mod files;
 mod ground;
 mod machine;
+mod markdown;
 mod peers;
+mod render;
 mod report;
 mod row;
 mod scenario;
 mod settings;
 mod stats;
 mod subject;
+mod svg;
 mod table;
 mod targets;
 mod upstream;
@@ -59,6 +63,12 @@ struct Cli {
     /// Write the result, with the values of every round, as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Write charts of the result, as SVG
+    #[arg(long, value_name = "DIR")]
+    plots: Option<PathBuf>,
+    /// Measure nothing: put a result that --json has written into docs/performance.md
+    #[arg(long, value_name = "FILE", exclusive = true)]
+    render: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -78,11 +88,17 @@ fn run() -> Result<()> {
         let lines = scenario::ALL.iter().map(|one| format!("{:<10} {}\n", one.name, one.help));
         return print(&lines.collect::<String>());
     }
+    if let Some(file) = &cli.render {
+        return render::run(file);
+    }
     let chosen = choose(&cli.scenarios)?;
     files::raise()?;
     let report = measure(&cli, &chosen)?;
     if let Some(path) = &cli.json {
         report.write(path)?;
+    }
+    if let Some(dir) = &cli.plots {
+        figures::write(&report, dir)?;
     }
     print(&table::text(&report, io::stdout().is_terminal()))?;
     let failed = report.failed();
@@ -111,6 +127,7 @@ fn measure(cli: &Cli, chosen: &[&Scenario]) -> Result<Report> {
     let started = Instant::now();
     let mut scenarios = Vec::new();
     for one in chosen {
+        settings.begin(one.name);
         let outcome = (one.run)(&settings);
         settings.settle();
         let (outcome, error) = match outcome {

@@ -77,6 +77,10 @@ pub(crate) struct Row {
 impl Row {
     /// A row of the values of each round; the targets of the issue for it are judged.
     pub(crate) fn new(scenario: &str, case: &str, metric: Metric, rounds: BTreeMap<Subject, Vec<f64>>) -> Row {
+        let rounds: BTreeMap<Subject, Vec<f64>> = rounds
+            .into_iter()
+            .map(|(subject, values)| (subject, values.into_iter().map(stats::rounded).collect()))
+            .collect();
         let values: BTreeMap<Subject, Spread> =
             rounds.iter().filter_map(|(subject, values)| Some((*subject, Spread::of(values)?))).collect();
         let ratios = ratios(&rounds, metric.better);
@@ -92,6 +96,12 @@ impl Row {
             ratios,
             targets,
         }
+    }
+
+    /// The metric with its unit, for people.
+    pub(crate) fn quantity(&self) -> String {
+        let comma = if self.unit.is_empty() { "" } else { ", " };
+        format!("{}{comma}{}", self.metric, self.unit)
     }
 
     /// A row that has only our own values.

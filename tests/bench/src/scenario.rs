@@ -7,6 +7,7 @@ mod connect;
 mod http;
 mod idle;
 mod mesh;
+mod micro;
 mod opaque;
 mod outside;
 mod reload;
@@ -51,4 +52,5 @@ pub(crate) const ALL: &[Scenario] = &[
     idle::SCENARIO,
     mesh::SCENARIO,
     reload::SCENARIO,
+    micro::SCENARIO,
 ];

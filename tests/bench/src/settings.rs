@@ -25,13 +25,14 @@ pub(crate) enum Effort {
 pub(crate) struct Settings {
     pub(crate) effort: Effort,
     case: Option<String>,
+    scenario: Cell<&'static str>,
     shown: Cell<bool>,
 }
 
 impl Settings {
     /// For that effort; only cases with `case` in their names.
     pub(crate) fn new(effort: Effort, case: Option<String>) -> Settings {
-        Settings { effort, case, shown: Cell::new(false) }
+        Settings { effort, case, scenario: Cell::new(""), shown: Cell::new(false) }
     }
 
     /// The numbers of the rounds of a case; none where other cases were asked for.
@@ -50,9 +51,9 @@ impl Settings {
         self.pick(1, 1, 3)
     }
 
-    /// The same as a duration.
+    /// The same for our own programs, which do not count in seconds only.
     pub(crate) fn duration(&self) -> Duration {
-        Duration::from_secs(self.seconds().into())
+        Duration::from_millis(self.pick(200, 700, 2000))
     }
 
     /// One of three values, by effort.
@@ -64,12 +65,22 @@ impl Settings {
         }
     }
 
+    /// What is told from now on is about this scenario.
+    pub(crate) fn begin(&self, scenario: &'static str) {
+        self.scenario.set(scenario);
+    }
+
     /// Tells what is being measured.
     pub(crate) fn progress(&self, what: impl fmt::Display) {
+        let scenario = self.scenario.get();
         let mut stderr = io::stderr().lock();
         let terminal = stderr.is_terminal();
         // A terminal that is gone must not end the run.
-        let told = if terminal { write!(stderr, "\r\x1b[K{what}") } else { writeln!(stderr, "{what}") };
+        let told = if terminal {
+            write!(stderr, "\r\x1b[K{scenario}: {what}")
+        } else {
+            writeln!(stderr, "{scenario}: {what}")
+        };
         told.and_then(|()| stderr.flush()).ok();
         self.shown.set(terminal);
     }

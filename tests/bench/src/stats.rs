@@ -19,13 +19,14 @@ impl Spread {
         let mut sorted = values.to_vec();
         sorted.sort_by(f64::total_cmp);
         let (min, max) = (*sorted.first()?, *sorted.last()?);
-        Some(Spread { median: middle(&sorted)?, min, max })
+        Some(Spread { median: rounded(middle(&sorted)?), min: rounded(min), max: rounded(max) })
     }
 }
 
-/// The value in the middle, or the mean of the two there; `None` for no values.
-pub(crate) fn median(values: &[f64]) -> Option<f64> {
-    Spread::of(values).map(|spread| spread.median)
+/// Rounded to five digits: more say nothing, and a file of results is read by people too.
+pub(crate) fn rounded(value: f64) -> f64 {
+    // The detour by decimal text gives the shortest number; a value that is none stays what it is.
+    format!("{value:.4e}").parse().unwrap_or(value)
 }
 
 /// `ours` divided by `theirs`, round by round; rounds in which either is missing or `theirs` is 0 are left out.
@@ -53,10 +54,16 @@ fn middle(sorted: &[f64]) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Spread, median, percentile, ratios};
+    use super::{Spread, percentile, ratios, rounded};
+
+    #[test]
+    fn five_digits_remain() {
+        assert_eq!([123_456.7, 0.123_456_7, 2.0, 0.0].map(rounded), [123_460.0, 0.12346, 2.0, 0.0]);
+    }
 
     #[test]
     fn the_median_of_an_even_number_lies_between_the_two_in_the_middle() {
+        let median = |values: &[f64]| Spread::of(values).map(|spread| spread.median);
         assert_eq!(median(&[9.0, 1.0, 2.0]), Some(2.0));
         assert_eq!(median(&[9.0, 1.0, 2.0, 4.0]), Some(3.0));
         assert_eq!(median(&[]), None);

@@ -57,7 +57,7 @@ fn heading() -> String {
 }
 
 fn line(row: &Row) -> String {
-    let metric = format!("{}, {}", row.metric, row.unit);
+    let metric = row.quantity();
     let mut line = format!("{:<CASE$} {metric:<METRIC$}", row.case);
     for subject in Subject::ALL {
         let value = row.values.get(&subject).map(|spread| number(spread.median)).unwrap_or_default();
@@ -70,11 +70,13 @@ fn line(row: &Row) -> String {
     line.trim_end().to_owned()
 }
 
-fn spread(spread: &Spread) -> String {
+/// A ratio with the ends of the rounds.
+pub(crate) fn spread(spread: &Spread) -> String {
     format!("{} ({}..{})", ratio(spread.median), ratio(spread.min), ratio(spread.max))
 }
 
-fn ratio(value: f64) -> String {
+/// Two digits after the point.
+pub(crate) fn ratio(value: f64) -> String {
     format!("{value:.2}")
 }
 
@@ -93,4 +95,35 @@ pub(crate) fn number(value: f64) -> String {
 fn put(out: &mut String, line: std::fmt::Arguments<'_>) {
     // Writing to a String cannot fail.
     writeln!(out, "{line}").ok();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{line, number, text};
+    use crate::report::tests::sample;
+
+    #[test]
+    fn numbers_have_three_digits_that_mean_something() {
+        let said: Vec<String> = [123_456.7, 99.96, 12.34, 1.234, 0.0].into_iter().map(number).collect();
+        assert_eq!(said, ["123457", "100.0", "12.3", "1.23", "0.00"]);
+    }
+
+    #[test]
+    fn what_is_missing_is_an_empty_cell_and_the_others_stay_in_their_columns() {
+        let text = line(sample().scenarios.first().unwrap().rows.first().unwrap());
+        assert!(text.starts_with("c32 100 B              requests, 1/s  "), "{text}");
+        assert!(text.ends_with("0.60 (0.50..0.70)"), "{text}");
+        assert_eq!(text.split_whitespace().count(), 9, "{text}");
+    }
+
+    #[test]
+    fn failures_and_targets_are_told_and_without_colour_there_is_no_escape() {
+        let report = sample();
+        let plain = text(&report, false);
+        for said in ["target ≥ 0.6 × direct: 0.60 met", "failed: no \"wrk\"", "note: {\"name\":"] {
+            assert!(plain.contains(said), "{said} is not in {plain}");
+        }
+        assert!(!plain.contains('\x1b') && text(&report, true).contains('\x1b'));
+        assert_eq!(report.failed(), ["http"]);
+    }
 }

@@ -26,6 +26,13 @@ pub(crate) struct Memory {
     pub(crate) pss: u64,
 }
 
+/// Resident memory of this process, bytes.
+pub(crate) fn own_rss() -> Result<u64> {
+    let path = "/proc/self/smaps_rollup";
+    let text = fs::read_to_string(path).with_context(|| format!("reading {path}"))?;
+    Ok(kib(&text, "Rss:").with_context(|| format!("no Rss in {path}"))? * 1024)
+}
+
 impl Program {
     /// The program that leads this process group.
     pub(crate) fn of_group(group: u32) -> Program {

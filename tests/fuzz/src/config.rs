@@ -29,7 +29,7 @@ pub fn config(bytes: &[u8]) {
         for space in snapshot.spaces() {
             let header = Some(space.name.as_bytes());
             let direction = Direction::Outbound;
-            let query = Query { direction, workload: "", destination: *destination, header, host: None, turn: 0 };
+            let query = Query { direction, workload: "", destination, header, host: None, turn: 0 };
             assert!(!decide(&snapshot, &query).inject);
         }
     }

@@ -132,6 +132,7 @@ impl Run<'_> {
                 idempotent: head.idempotent,
                 keep_alive: head.keep_alive,
                 reused: whole > 0,
+                may_splice: true,
             };
             let mut exchange = Exchange::new(message, facts, MAX_HEAD);
             match poll_fn(|cx| exchange.poll(cx, client, server)).await {

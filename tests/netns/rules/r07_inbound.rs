@@ -1,7 +1,9 @@
 //! R7: what an uncaptured caller sends to a pod is intercepted there; what a captured one sends was routed already and
 //! goes to the application directly.
 
-use crate::stage::{SUFFIX, Scene, address, ask, routes};
+use serde_json::json;
+
+use crate::stage::{SUFFIX, Scene, Stage, address, ask, routes, vip};
 
 #[test]
 fn r07_an_uncaptured_caller_is_intercepted_at_the_pod_that_it_calls() {
@@ -90,4 +92,129 @@ fn r07_a_captured_callers_request_goes_to_the_application_directly() {
     assert_eq!(stage.kernel("inbound", "redirected"), 0);
     // The connection that is made before anything is sent, and the one to the copy.
     assert!(stage.kernel("inbound", "peer") >= 4);
+}
+
+/// The directions of the connections that a call was intercepted in, as their records say.
+fn seen(stage: &Stage, path: &str) -> Vec<String> {
+    let requests = stage.flows(&["--kind", "request"]);
+    let of_path = requests.iter().filter(|record| record["path"] == path);
+    of_path.map(|record| record["direction"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn r07_a_call_is_intercepted_once_also_right_after_an_end_of_it_came_or_went() {
+    let mut scene = Scene::worked_example("r07once");
+    let caller = scene.lab.pod("caller").unwrap();
+    let shared = scene.deploy("serviceB", "default", 12);
+    scene.deploy("serviceB", "azureuser", 13);
+    let mut stage = scene.start();
+    let mut number = 0;
+    let mut call = |stage: &Stage, to, expected: &[&str]| {
+        number += 1;
+        let path = format!("/{number}");
+        ask(&caller, to, &path, &["Host: serviceB", "azds-route-as: azureuser"]);
+        if !expected.is_empty() {
+            stage.request(&path);
+        }
+        assert_eq!(seen(stage, &path), expected, "{path}");
+    };
+    for _ in 0..3 {
+        for to in [shared.at(8080), shared.at_v6(8080), vip(12)] {
+            call(&stage, to, &["inbound"]);
+        }
+        stage.scene.config.workload(&caller, Some("azureuser"));
+        stage.reload();
+        for to in [shared.at(8080), shared.at_v6(8080), vip(12)] {
+            call(&stage, to, &["outbound"]);
+        }
+        // The other end goes: nothing changes for who calls. Without either, nobody looks.
+        stage.scene.config.remove_workload("serviceB.default");
+        stage.reload();
+        call(&stage, vip(12), &["outbound"]);
+        stage.scene.config.remove_workload("caller");
+        stage.reload();
+        call(&stage, vip(12), &[]);
+        stage.scene.config.workload(&shared, Some("default"));
+        stage.reload();
+    }
+    stage.expect_running();
+}
+
+/// A captured ingress controller's call is routed where it calls, whatever `capture.services` is: a Host names a space
+/// that nothing else tells.
+#[test]
+fn r07_a_captured_ingress_controller_is_intercepted_once_and_tells_the_hosts_space() {
+    for mode in ["space-services", "overridden"] {
+        let mut scene = Scene::worked_example("r07ingress");
+        scene.config.set("capture", "services", mode);
+        let ingress = scene.caller("ingress", None);
+        let frontend = scene.deploy("frontend", "default", 10);
+        scene.deploy("serviceB", "default", 12);
+        scene.deploy("serviceB", "azureuser", 13);
+        let stage = scene.start();
+        let host = format!("Host: azureuser.s.default.frontend.{SUFFIX}");
+        for (n, to) in [vip(10), frontend.at(8080), frontend.at_v6(8080)].into_iter().enumerate() {
+            let path = format!("/{n}");
+            let answer = ask(&ingress, to, &path, &[&host]);
+            assert_eq!(answer["name"], "frontend.default");
+            assert_eq!(routes(&answer), ["azds-route-as: azureuser"], "{mode} {to}");
+            assert_eq!(stage.request(&path)["direction"], "outbound");
+        }
+        assert_eq!(stage.kernel("inbound", "redirected"), 0);
+        assert_eq!(stage.kernel("inbound", "peer"), 3);
+    }
+}
+
+/// What a pod of the root space sends to a single copy was not routed, and needs not be: it is no call from outside.
+#[test]
+fn r07_with_overridden_a_call_that_was_not_captured_is_not_intercepted_at_its_other_end_either() {
+    let mut scene = Scene::worked_example("r07passed");
+    scene.config.set("capture", "services", "overridden");
+    let caller = scene.caller("caller", Some("default"));
+    let pod = scene.deploy("serviceA", "default", 10);
+    scene.deploy("serviceB", "default", 12);
+    scene.deploy("serviceB", "azureuser", 13);
+    let stage = scene.start();
+    for (n, to) in [pod.at(8080), pod.at_v6(8080), vip(10)].into_iter().enumerate() {
+        let answer = ask(&caller, to, &format!("/{n}"), &["Host: serviceA", "azds-route-as: azureuser"]);
+        assert_eq!(answer["name"], "serviceA.default");
+        assert_eq!(routes(&answer), ["azds-route-as: azureuser"]);
+    }
+    assert_eq!((stage.kernel("outbound", "only_copy"), stage.kernel("inbound", "peer")), (3, 3));
+    assert_eq!(stage.kernel("inbound", "redirected"), 0);
+    // The opposite: from outside, whose Host may name a space, and from a pod whose calls are not captured at all.
+    let host = format!("Host: azureuser.s.default.serviceA.{SUFFIX}");
+    let answer = ask(stage.scene.lab.outside(), pod.at(8080), "/outside", &[&host]);
+    assert_eq!(routes(&answer), ["azds-route-as: azureuser"]);
+    assert_eq!(stage.kernel("inbound", "redirected"), 1);
+}
+
+#[test]
+fn r07_a_workload_whose_calls_no_hook_sees_counts_as_uncaptured_where_it_calls() {
+    let mut scene = Scene::worked_example("r07unseen");
+    let caller = scene.lab.pod("caller").unwrap();
+    let pod = scene.deploy("serviceB", "default", 12);
+    scene.deploy("serviceB", "azureuser", 13);
+    // Its cgroup is not there, so that nothing can be attached to it; the other one's is.
+    let missing = scene.lab.cgroup().join("missing");
+    let (netns, addresses) = (caller.netns().path().to_owned(), caller.addresses());
+    let workload = |cgroup: &std::path::Path| json!({ "name": "caller", "space": "azureuser", "netns": netns, "addresses": addresses, "cgroup": cgroup });
+    scene.config.set("capture", "cgroup", json!(pod.cgroup())).item("workloads", workload(&missing));
+    let mut stage = scene.start();
+    let headers = ["Host: serviceB", "azds-route-as: azureuser"];
+    assert_eq!(ask(&caller, pod.at(8080), "/unseen", &headers)["name"], "serviceB.azureuser");
+    stage.request("/unseen");
+    assert_eq!(seen(&stage, "/unseen"), ["inbound"]);
+    // The opposite: with its own cgroup it is routed where it calls.
+    stage.scene.config.remove_workload("caller").item("workloads", workload(caller.cgroup()));
+    stage.reload();
+    assert_eq!(ask(&caller, pod.at(8080), "/seen", &headers)["name"], "serviceB.azureuser");
+    stage.request("/seen");
+    assert_eq!(seen(&stage, "/seen"), ["outbound"]);
+    // And back: before its hooks go it is no peer any more.
+    stage.scene.config.remove_workload("caller").item("workloads", workload(&missing));
+    stage.reload();
+    assert_eq!(ask(&caller, pod.at(8080), "/again", &headers)["name"], "serviceB.azureuser");
+    stage.request("/again");
+    assert_eq!(seen(&stage, "/again"), ["inbound"]);
 }

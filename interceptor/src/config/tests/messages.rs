@@ -137,7 +137,7 @@ fn durations() {
 fn choices_paths_and_listeners() {
     setting("routing", "default_space", &[("Caller", "expected caller or none, found \"Caller\"")]);
     setting("routing", "same_space", &[("x", "expected original or endpoint, found \"x\"")]);
-    setting("proxy", "splice", &[("kernel", "expected auto, splice or copy, found \"kernel\"")]);
+    setting("proxy", "splice", &[("fast", "expected auto, kernel, splice or copy, found \"fast\"")]);
     setting("capture", "cgroup", &[("kubepods", "expected an absolute path, found \"kubepods\"")]);
     setting(
         "admin",

@@ -10,16 +10,20 @@ use crate::config::{ServiceSpec, SpaceSpec, Topology};
 /// A service: its space and name.
 type Id = (String, String);
 
+/// A space's parent, its chain, its fault.
+type Place = (Option<String>, Vec<String>, Option<String>);
+
+/// A workload's usable space, the one that it names, its addresses.
+type Pod = (Option<String>, Option<String>, Vec<IpAddr>);
+
 /// Everything that a snapshot tells, without what may differ between equal ones (identifiers, version).
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Picture {
-    /// By name: parent, chain, fault.
-    spaces: BTreeMap<String, (Option<String>, Vec<String>, Option<String>)>,
+    spaces: BTreeMap<String, Place>,
     services: BTreeMap<Id, Vec<String>>,
     /// Which services, their port and whether it is an endpoint's address; in the order that they are told.
     destinations: BTreeMap<SocketAddr, Vec<(Id, u16, bool)>>,
-    /// By name: its usable space, and the one that it names.
-    workloads: BTreeMap<String, (Option<String>, Option<String>, Vec<IpAddr>)>,
+    workloads: BTreeMap<String, Pod>,
 }
 
 impl Picture {

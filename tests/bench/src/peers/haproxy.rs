@@ -12,9 +12,12 @@ pub(super) fn command(plan: &Plan) -> Result<Command> {
 
 fn configuration(plan: &Plan) -> String {
     let Plan { http, opaque, http_upstreams: [default, azureuser], opaque_upstream, .. } = plan;
+    // Left to itself it takes fewer connections than the machine allows, as it reckons with two files for each.
     format!(
         "global\n\
          \tnbthread {THREADS}\n\
+         \tno strict-limits\n\
+         \tmaxconn 15000\n\
          defaults\n\
          \tmode http\n\
          \tmaxconn 20000\n\
@@ -37,11 +40,13 @@ fn configuration(plan: &Plan) -> String {
          frontend opaque\n\
          \tmode tcp\n\
          \tbind {opaque}\n\
-         \toption splice-auto\n\
+         \toption splice-request\n\
+         \toption splice-response\n\
          \tdefault_backend opaque\n\
          backend opaque\n\
          \tmode tcp\n\
-         \toption splice-auto\n\
+         \toption splice-request\n\
+         \toption splice-response\n\
          \tserver opaque {opaque_upstream}\n"
     )
 }

@@ -33,7 +33,7 @@ fn run(settings: &Settings) -> Result<Outcome> {
     let mut field = Field::new(Ground::new("http")?)?;
     let mut collected = Collected::default();
     for (path, size) in ANSWERS {
-        for connections in CONNECTIONS {
+        for connections in settings.pick(&CONNECTIONS[1..2], &CONNECTIONS, &CONNECTIONS).iter().copied() {
             let case = format!("c{connections} {size}");
             for round in settings.rounds_of(&case) {
                 for subject in Subject::ALL {

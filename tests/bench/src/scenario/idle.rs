@@ -37,7 +37,7 @@ fn run(settings: &Settings) -> Result<Outcome> {
     let mut collected = Collected::default();
     for round in 1..=settings.pick(1, 1, 3) {
         for (number, subject) in (round * 10..).zip([&[Subject::Ours][..], &Subject::PEERS].concat()) {
-            settings.progress(format_args!("idle memory, round {round}: {subject}"));
+            settings.progress(format_args!("round {round}: {subject}"));
             let (idle, full) = if subject == Subject::Ours {
                 let mut agent = ground.agent()?;
                 let program = Program::of_group(agent.process().pid());

@@ -20,6 +20,7 @@ pub(super) const SCENARIO: Scenario =
     Scenario { name: "mesh", help: "caller and callee captured on one node: one proxy pass, not two", run };
 
 const PASSES: Metric = Metric { name: "passes per request", unit: "", better: Better::Lower };
+const SHARE: Metric = Metric { name: "requests", unit: "×", better: Better::Higher };
 const CONNECTIONS: u32 = 32;
 
 fn run(settings: &Settings) -> Result<Outcome> {
@@ -32,9 +33,10 @@ fn run(settings: &Settings) -> Result<Outcome> {
     let url = format!("http://{}/100", ground::service(0, HTTP));
     let mut collected = Collected::default();
     for round in 1..=settings.rounds() {
+        let mut rates = Vec::new();
         for both in [false, true] {
             let case = if both { "both captured" } else { "caller captured" };
-            settings.progress(format_args!("mesh, round {round}: {case}"));
+            settings.progress(format_args!("{case}, round {round}"));
             ground.config.remove_workload(callee.name());
             if both {
                 ground.config.workload(&callee, Some("azureuser"));
@@ -60,11 +62,15 @@ fn run(settings: &Settings) -> Result<Outcome> {
             let records = records.with_context(|| format!("no flows.published in {after}"))?;
             // Besides the requests' records there is one for each connection.
             let passes = records.saturating_sub(CONNECTIONS.into()) as f64 / report.requests as f64;
+            rates.push(report.rate());
             for (metric, value) in
                 [(RATE, report.rate()), (P50, report.p50), (P99, report.p99), (CPU, cpu), (PASSES, passes)]
             {
                 collected.add(case, metric, Subject::Ours, value);
             }
+        }
+        if let [caller, both] = rates.as_slice() {
+            collected.add("both / caller captured", SHARE, Subject::Ours, both / caller);
         }
     }
     Ok(collected.rows("mesh").into())

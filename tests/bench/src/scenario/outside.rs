@@ -40,7 +40,7 @@ fn run(settings: &Settings) -> Result<Outcome> {
         }
         let mut dialled = Vec::new();
         for (subject, pod) in pods {
-            settings.progress(format_args!("outside, round {round}: {subject}"));
+            settings.progress(format_args!("round {round}: {subject}"));
             let run = Run { url: &url, headers: &[ROUTE], connections: 32, seconds: settings.seconds() };
             let report = run.run(&ground.lab, pod)?;
             collected.add("c32 100 B", RATE, subject, report.rate());
