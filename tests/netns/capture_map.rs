@@ -35,6 +35,7 @@ impl Node {
             destinations: Arc::new(Destinations::new(config.capture.outbound_port)),
             workers: Vec::new(),
             settings: config.capture,
+            dns: config.dns,
             status: Arc::new(StatusBoard::new("test", "test")),
             metrics: Arc::new(Metrics::new()),
         });

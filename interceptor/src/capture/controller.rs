@@ -265,7 +265,9 @@ impl Controller {
     fn apply_names(&mut self, snapshot: &Snapshot, sweep: bool) {
         let attached = self.workloads.iter().map(|(name, attached)| (name, &attached.captured));
         self.names.apply(&mut self.maps, &self.parts.workers, snapshot, attached, sweep);
-        self.parts.status.set_dns(self.names.report());
+        if let Some(report) = self.names.news() {
+            self.parts.status.set_dns(report);
+        }
     }
 
     /// Takes over what of an attached workload may change. Its space can become a root, or cease to be one, while nothing

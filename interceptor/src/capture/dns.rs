@@ -65,6 +65,8 @@ pub(super) struct Names {
     /// What gets no new queries, and since when.
     leaving: Vec<(Instant, Server)>,
     sweeps: u32,
+    /// Something is to be told that was not told yet.
+    news: bool,
 }
 
 impl Names {
@@ -82,11 +84,16 @@ impl Names {
             not_captured: BTreeMap::new(),
             leaving: Vec::new(),
             sweeps: 0,
+            news: true,
         }
     }
 
-    /// For `status`.
-    pub(super) fn report(&self) -> DnsReport {
+    /// What `status` does not know yet.
+    pub(super) fn news(&mut self) -> Option<DnsReport> {
+        std::mem::take(&mut self.news).then(|| self.report())
+    }
+
+    fn report(&self) -> DnsReport {
         let left_out = |(name, why): (&Arc<str>, &String)| LeftOut { workload: name.to_string(), why: why.clone() };
         DnsReport {
             off_because: self.off_because.map(str::to_owned),
@@ -124,6 +131,7 @@ impl Names {
 
     /// A workload is gone with its namespace.
     pub(super) fn forget(&mut self, maps: &mut CaptureMaps, name: &str) {
+        self.news = true;
         for (_, server) in self.captured.remove(name).unwrap_or_default() {
             log(maps.dns_agents.remove(&server.to));
             log(maps.dns_servers.remove(&server.from));
@@ -132,7 +140,10 @@ impl Names {
     }
 
     fn release(&mut self, maps: &mut CaptureMaps, name: &str) {
-        for (_, server) in self.captured.remove(name).unwrap_or_default() {
+        // Most workloads have nothing to release.
+        let Some(servers) = self.captured.remove(name) else { return };
+        self.news = true;
+        for (_, server) in servers {
             self.leave(maps, server);
         }
         self.not_captured.remove(name);
@@ -162,6 +173,7 @@ impl Names {
         captured: &Arc<Captured>,
     ) {
         let name = &workload.name;
+        self.news = true;
         if captured.netns.is_home() {
             // Every process of the node would be taken for one of that space.
             self.captured.insert(Arc::clone(name), BTreeMap::new());

@@ -103,6 +103,7 @@ impl Agent {
             destinations: Arc::new(Destinations::new(config.capture.outbound_port)),
             workers: Vec::new(),
             settings: config.capture,
+            dns: config.dns,
             status: Arc::new(StatusBoard::new("micro", "micro")),
             metrics: Arc::new(Metrics::new()),
         })
