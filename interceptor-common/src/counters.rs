@@ -52,10 +52,19 @@ counters! {
     OutboundOnlyCopy = 16, "outbound", "only_copy";
     /// connect() of the agent itself, which as a pod sits below the captured cgroup.
     OutboundAgent = 17, "outbound", "agent";
+    /// A DNS query (or TCP connection) of a workload in a derived space was redirected to the agent. A socket that is
+    /// connected counts once.
+    DnsRedirected = 18, "dns", "redirected";
+    /// The agent's heartbeat is too old: fail-open.
+    DnsAgentStale = 19, "dns", "agent_stale";
+    /// The socket is bound to a device, which loopback is not.
+    DnsBoundDevice = 20, "dns", "bound_device";
+    /// A query of the agent itself, which must reach the server.
+    DnsSelf = 21, "dns", "self_capture";
 }
 
 /// How many counters there are.
-pub const COUNT: u32 = 18;
+pub const COUNT: u32 = 22;
 
 #[cfg(test)]
 mod tests {

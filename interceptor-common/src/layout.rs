@@ -4,7 +4,7 @@
 
 use core::mem::{align_of, offset_of, size_of};
 
-use crate::{Address, ClientKey, Control, Endpoint, Facts, FactsKey, SpliceFlow, Workload};
+use crate::{Address, ClientKey, Control, DnsKey, Endpoint, Facts, FactsKey, SpliceFlow, Workload};
 
 macro_rules! layout {
     ($type:ty, size $size:literal, align $align:literal $(, $field:ident @ $offset:literal)*) => {
@@ -17,6 +17,7 @@ layout!(Address, size 16, align 1);
 layout!(Endpoint, size 20, align 2, address @ 0, port @ 16, pad @ 18);
 layout!(Workload, size 36, align 4, v4 @ 0, v6 @ 16, in_root @ 32);
 layout!(ClientKey, size 32, align 8, netns @ 0, source @ 8, pad @ 28);
+layout!(DnsKey, size 32, align 8, netns @ 0, at @ 8, pad @ 28);
 layout!(Control, size 32, align 8, heartbeat_ns @ 0, timeout_ns @ 8, agent_cgroup @ 16, outbound_port @ 24, agent_inside @ 26, pad @ 28);
 layout!(FactsKey, size 32, align 8, netns @ 0, agent @ 8, port @ 28, pad @ 30);
 layout!(Facts, size 40, align 8, established_ns @ 0, closed_ns @ 8, bytes_acked @ 16, bytes_received @ 24, srtt_us @ 32, retransmits @ 36);

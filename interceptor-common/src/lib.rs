@@ -14,6 +14,8 @@
 //! | `LISTENERS` | sockhash | [`Address`] of a workload → inbound listener | agent | sk_lookup | while the listener is open (the kernel removes closed sockets) |
 //! | `CLIENTS` | hash | [`ClientKey`] → [`Endpoint`] | agent | getpeername4/6 | one inbound connection to the application |
 //! | `FACTS` | LRU hash | [`FactsKey`] → [`Facts`] | sock_ops | agent | until the agent reads it at the flow's end |
+//! | `DNS_AGENTS` | hash | [`DnsKey`] of a server → the agent's [`Endpoint`] | agent | connect4/6, sendmsg4/6 | while that workload is in a derived space |
+//! | `DNS_SERVERS` | hash | [`DnsKey`] of the agent's socket → the server's [`Endpoint`] | agent | recvmsg4/6, getpeername4/6, getsockname4/6 | while that socket is open |
 //! | `SPLICE_TARGETS` | sockhash | cookie of a socket → the socket that what it receives goes to | agent | sk_skb | while that socket is open |
 //! | `SPLICE_SOURCES` | sockhash, with the verdict program | cookie of a socket → itself | agent | the kernel | while the socket is open |
 //! | `SPLICE_FLOWS` | hash | cookie of a receiving socket → [`SpliceFlow`] | agent (adds, removes), sk_skb | agent, sk_skb | while the agent relays that direction |
@@ -23,6 +25,7 @@
 
 mod addr;
 pub mod counters;
+pub mod dns;
 mod layout;
 pub mod names;
 pub mod policy;
@@ -30,5 +33,5 @@ mod record;
 pub mod splice;
 
 pub use addr::{Address, Endpoint, NetPort};
-pub use record::{ClientKey, Control, Facts, FactsKey, Workload};
+pub use record::{ClientKey, Control, DnsKey, Facts, FactsKey, Workload};
 pub use splice::{SpliceFlow, SpliceState};

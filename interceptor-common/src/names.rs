@@ -10,6 +10,8 @@ pub const INBOUND_CAPACITY: u32 = 16_384;
 pub const PEERS_CAPACITY: u32 = 65_536;
 /// Inbound connections that know their real client.
 pub const CLIENTS_CAPACITY: u32 = 65_536;
+/// DNS servers of workloads in derived spaces; a pod has one to three.
+pub const DNS_CAPACITY: u32 = 16_384;
 /// Flows with kernel facts that the agent has not collected; the oldest give way.
 pub const FACTS_CAPACITY: u32 = 16_384;
 /// Directions of connections that the kernel moves at once (`proxy.splice: kernel`); one more is moved by splice(2).
@@ -37,6 +39,10 @@ names! {
     /// See the table of [`crate`].
     FACTS = "FACTS";
     /// See the table of [`crate`].
+    DNS_AGENTS = "DNS_AGENTS";
+    /// See the table of [`crate`].
+    DNS_SERVERS = "DNS_SERVERS";
+    /// See the table of [`crate`].
     CONTROL = "CONTROL";
     /// See the table of [`crate`].
     COUNTERS = "COUNTERS";
@@ -58,6 +64,14 @@ names! {
     CONNECT4 = "on_connect4";
     /// cgroup/connect6.
     CONNECT6 = "on_connect6";
+    /// cgroup/sendmsg4.
+    SENDMSG4 = "on_sendmsg4";
+    /// cgroup/sendmsg6.
+    SENDMSG6 = "on_sendmsg6";
+    /// cgroup/recvmsg4.
+    RECVMSG4 = "on_recvmsg4";
+    /// cgroup/recvmsg6.
+    RECVMSG6 = "on_recvmsg6";
     /// cgroup/getpeername4.
     GETPEERNAME4 = "on_getpeername4";
     /// cgroup/getpeername6.

@@ -34,6 +34,26 @@ impl ClientKey {
     }
 }
 
+/// A DNS server, or the agent's socket that stands for it, as one network namespace sees them.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct DnsKey {
+    /// Cookie of the network namespace (`SO_NETNS_COOKIE`).
+    pub netns: u64,
+    /// The server, or the agent's socket.
+    pub at: Endpoint,
+    /// Explicit padding.
+    pub pad: u32,
+}
+
+impl DnsKey {
+    /// A key with its padding zeroed.
+    #[inline(always)]
+    pub const fn new(netns: u64, at: Endpoint) -> Self {
+        Self { netns, at, pad: 0 }
+    }
+}
+
 /// What the agent tells the hooks.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -89,7 +109,7 @@ mod pod {
     //! SAFETY for every impl here: `repr(C)`, integers and byte arrays only, no implicit padding (asserted in `layout`),
     //! so any bit pattern is a valid value and every byte is initialised.
 
-    use super::{Address, ClientKey, Control, Endpoint, Facts, FactsKey, Workload};
+    use super::{Address, ClientKey, Control, DnsKey, Endpoint, Facts, FactsKey, Workload};
     use crate::SpliceFlow;
 
     // SAFETY: see the module.
@@ -100,6 +120,8 @@ mod pod {
     unsafe impl aya::Pod for Workload {}
     // SAFETY: see the module.
     unsafe impl aya::Pod for ClientKey {}
+    // SAFETY: see the module.
+    unsafe impl aya::Pod for DnsKey {}
     // SAFETY: see the module.
     unsafe impl aya::Pod for Control {}
     // SAFETY: see the module.

@@ -1,5 +1,5 @@
 //! cgroup/connect4 and connect6: a TCP connect() to a captured destination goes to the agent's listener in the same
-//! network namespace. Attached to the cgroup above all workloads. Keeps no state: the loopback address carries the index.
+//! network namespace; one to a DNS server, TCP or UDP, is [`dns`]'s affair. Attached to the cgroup above all workloads. Keeps no state: the loopback address carries the index.
 
 use aya_ebpf::{macros::cgroup_sock_addr, programs::SockAddrContext};
 use aya_log_ebpf::debug;
@@ -11,7 +11,7 @@ use interceptor_common::{
 
 use crate::{
     ctx::{self, SockAddr},
-    maps,
+    dns, maps,
 };
 
 /// Tells the kernel to go on with the (perhaps changed) address. Nothing here ever refuses a connect().
@@ -47,8 +47,7 @@ impl ConnectView for View<'_> {
     }
     #[inline(always)]
     fn is_agent(&self) -> bool {
-        maps::control()
-            .is_some_and(|control| control.agent_cgroup != 0 && control.agent_cgroup == ctx::current_cgroup())
+        maps::is_agent()
     }
     #[inline(always)]
     fn agent_inside(&self) -> bool {
@@ -101,6 +100,9 @@ pub(crate) fn on_connect6(ctx: SockAddrContext) -> i32 {
 
 #[inline(always)]
 fn decide(view: &View<'_>) -> Option<Endpoint> {
+    if let Some(decided) = dns::decide(view.ctx, view.addr, view.destination) {
+        return decided;
+    }
     let port = maps::control()?.outbound_port;
     match policy::connect(view) {
         Ok(index) => {

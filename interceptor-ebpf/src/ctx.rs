@@ -152,6 +152,14 @@ impl Sock {
         Endpoint::new(Address::from_be32(ip), NetPort(port))
     }
 
+    /// The IPv6 far end of a connected socket.
+    #[inline(always)]
+    pub(crate) fn far_v6(self) -> Endpoint {
+        // SAFETY: as for `bound_device`, each word alone.
+        let (words, port) = unsafe { (words!((*self.0).dst_ip6), read_volatile(addr_of!((*self.0).dst_port))) };
+        Endpoint::new(Address::from_be32x4(words), NetPort(port))
+    }
+
     /// Whether this is an `IPV6_V6ONLY` socket. No helper and no field of `bpf_sock` tells.
     #[inline(always)]
     pub(crate) fn v6_only(self) -> bool {

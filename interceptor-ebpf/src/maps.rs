@@ -8,10 +8,12 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, SockHash},
 };
 use interceptor_common::{
-    Address, ClientKey, Control, Endpoint, Facts, FactsKey, SpliceFlow, Workload,
+    Address, ClientKey, Control, DnsKey, Endpoint, Facts, FactsKey, SpliceFlow, Workload,
     counters::{self, Counter},
     names, policy,
 };
+
+use crate::ctx;
 
 /// Set by `--ebpf-log`; constant for the verifier, so that logging costs nothing when it is off.
 #[unsafe(no_mangle)]
@@ -44,6 +46,10 @@ static CLIENTS: HashMap<ClientKey, Endpoint> = HashMap::with_max_entries(names::
 #[map]
 static FACTS: LruHashMap<FactsKey, Facts> = LruHashMap::with_max_entries(names::FACTS_CAPACITY, 0);
 #[map]
+static DNS_AGENTS: HashMap<DnsKey, Endpoint> = HashMap::with_max_entries(names::DNS_CAPACITY, BPF_F_NO_PREALLOC);
+#[map]
+static DNS_SERVERS: HashMap<DnsKey, Endpoint> = HashMap::with_max_entries(names::DNS_CAPACITY, BPF_F_NO_PREALLOC);
+#[map]
 static SPLICE_TARGETS: SockHash<u64> = SockHash::with_max_entries(names::SPLICE_CAPACITY, 0);
 #[map]
 static SPLICE_SOURCES: SockHash<u64> = SockHash::with_max_entries(names::SPLICE_CAPACITY, 0);
@@ -73,6 +79,12 @@ pub(crate) fn count(counter: Counter) {
 #[inline(always)]
 pub(crate) fn control() -> Option<&'static Control> {
     CONTROL.get(0)
+}
+
+/// Whether the calling task is the agent.
+#[inline(always)]
+pub(crate) fn is_agent() -> bool {
+    control().is_some_and(|control| control.agent_cgroup != 0 && control.agent_cgroup == ctx::current_cgroup())
 }
 
 /// Whether the agent showed itself recently enough.
@@ -127,6 +139,20 @@ pub(crate) fn listeners() -> &'static SockHash<Address> {
 pub(crate) fn client(key: &ClientKey) -> Option<&'static Endpoint> {
     // SAFETY: as for `captured`.
     unsafe { CLIENTS.get(key) }
+}
+
+/// The agent's socket that stands for a DNS server.
+#[inline(always)]
+pub(crate) fn dns_agent(key: &DnsKey) -> Option<&'static Endpoint> {
+    // SAFETY: as for `captured`.
+    unsafe { DNS_AGENTS.get(key) }
+}
+
+/// The DNS server that the agent's socket stands for.
+#[inline(always)]
+pub(crate) fn dns_server(key: &DnsKey) -> Option<&'static Endpoint> {
+    // SAFETY: as for `captured`.
+    unsafe { DNS_SERVERS.get(key) }
 }
 
 /// The facts of an intercepted flow.

@@ -1,10 +1,10 @@
 //! cgroup/getpeername and getsockname: the application sees the addresses that it would see without us.
 //!
 //! Outbound, the peer `127.X.Y.Z:15001` is shown as the original destination and the loopback source as the pod's own
-//! address. Inbound, the agent's connection is shown as the real client (also by accept()). Reads maps, writes none.
+//! address; the agent's DNS socket is shown as the server it stands for. Inbound, the agent's connection is shown as the real client (also by accept()). Reads maps, writes none.
 
 use aya_ebpf::{macros::cgroup_sock_addr, programs::SockAddrContext};
-use interceptor_common::{Address, ClientKey, Endpoint, policy};
+use interceptor_common::{Address, ClientKey, DnsKey, Endpoint, policy};
 
 use crate::{
     ctx::{self, SockAddr},
@@ -41,7 +41,13 @@ fn real_peer(ctx: &SockAddrContext, seen: &Endpoint) -> Option<&'static Endpoint
     if let Some(index) = policy::redirected_index(seen, maps::control()?.outbound_port) {
         return maps::original(index);
     }
-    maps::client(&ClientKey::new(ctx::netns(ctx), *seen))
+    let netns = ctx::netns(ctx);
+    if seen.address.is_loopback()
+        && let Some(server) = maps::dns_server(&DnsKey::new(netns, *seen))
+    {
+        return Some(server);
+    }
+    maps::client(&ClientKey::new(netns, *seen))
 }
 
 /// cgroup/getsockname4.
@@ -69,10 +75,21 @@ pub(crate) fn on_getsockname6(ctx: SockAddrContext) -> i32 {
 /// The pod's own address, in the family of the original destination, for a socket that was redirected.
 #[inline(always)]
 fn real_source(ctx: &SockAddrContext, addr: SockAddr) -> Option<Address> {
-    let far = addr.socket()?.far_v4();
-    let index = policy::redirected_index(&far, maps::control()?.outbound_port)?;
-    let original = maps::original(index)?;
+    let original = original(ctx, addr)?;
     let workload = maps::workload(ctx::netns(ctx))?;
     let own = if original.address.is_v4() { workload.v4 } else { workload.v6 };
     if own.is_unspecified() { None } else { Some(own) }
+}
+
+/// Where a socket that was redirected wanted to go.
+#[inline(always)]
+fn original(ctx: &SockAddrContext, addr: SockAddr) -> Option<&'static Endpoint> {
+    let socket = addr.socket()?;
+    let far = socket.far_v4();
+    if let Some(index) = policy::redirected_index(&far, maps::control()?.outbound_port) {
+        return maps::original(index);
+    }
+    let netns = ctx::netns(ctx);
+    // An IPv6 socket that is connected to IPv6 holds something else where its IPv4 far end would stand.
+    maps::dns_server(&DnsKey::new(netns, far)).or_else(|| maps::dns_server(&DnsKey::new(netns, socket.far_v6())))
 }

@@ -14,6 +14,6 @@ mod splice;
 
 pub use error::BpfError;
 pub use inspect::{Attachment, attachments};
-pub use load::{CgroupLinks, HookState, Kernel, NetnsLink};
+pub use load::{CgroupLinks, HookState, Kernel, NetnsLink, Programs};
 pub use maps::{CaptureMaps, ControlMap, FlowMaps, KernelCounters};
 pub use offsets::{Offsets, OffsetsError};

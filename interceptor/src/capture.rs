@@ -8,6 +8,7 @@ mod addresses;
 mod attach;
 mod close;
 mod controller;
+mod dns;
 mod heartbeat;
 
 pub use controller::{Controller, ControllerParts};

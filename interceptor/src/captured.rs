@@ -5,6 +5,7 @@
 mod destinations;
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
@@ -23,6 +24,8 @@ pub struct Captured {
     pub cookie: u64,
     /// Its addresses.
     pub addresses: Vec<IpAddr>,
+    /// A cgroup with its processes, where one is known.
+    pub cgroup: Option<PathBuf>,
     /// Its connections under way, over all workers.
     pub open: AtomicUsize,
 }

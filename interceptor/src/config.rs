@@ -54,6 +54,8 @@ pub struct Config {
     pub flows: Flows,
     /// What the ingress manager gives the objects that it keeps.
     pub ingress: Ingress,
+    /// Short names of shared services.
+    pub dns: Dns,
 }
 
 /// Spaces, services and workloads, as a source lists them (not yet checked against each other).
@@ -276,4 +278,17 @@ pub struct Ingress {
     pub tls_secret: Option<String>,
     /// Annotations of each object, for the ingress controller or cert-manager.
     pub annotations: BTreeMap<String, String>,
+}
+
+/// Short names of shared services, for workloads in derived spaces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dns {
+    /// Whether the DNS of workloads in derived spaces is captured at all.
+    pub enabled: bool,
+    /// The cluster's domain, lower case, without dots at the ends.
+    pub cluster_domain: String,
+    /// The servers whose queries are captured; empty: those of each workload's resolv.conf.
+    pub servers: Vec<IpAddr>,
+    /// Clients of one workload that wait for one server, each transport; beyond that queries are dropped.
+    pub max_in_flight: usize,
 }

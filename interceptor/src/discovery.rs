@@ -13,7 +13,7 @@ mod tree;
 mod watch;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use decide::{PodFacts, Skip, Verdict, decide};
@@ -26,11 +26,13 @@ use crate::net::netns::Netns;
 pub struct Found {
     /// Its network namespace, held open.
     pub netns: Arc<Netns>,
+    /// Its cgroup directory.
+    pub cgroup: Arc<Path>,
 }
 
 impl Found {
-    fn new(netns: Netns) -> Self {
-        Self { netns: Arc::new(netns) }
+    fn new(netns: Netns, cgroup: &Path) -> Self {
+        Self { netns: Arc::new(netns), cgroup: Arc::from(cgroup) }
     }
 }
 

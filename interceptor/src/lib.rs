@@ -17,6 +17,7 @@ pub mod cgroup;
 pub mod cli;
 pub mod config;
 pub mod discovery;
+pub mod dns;
 pub mod explain;
 pub mod flow;
 pub mod ingress;

@@ -4,6 +4,7 @@
 //! metrics endpoint calls [`Metrics::encode`]. Counting takes atomics and, for the two families with open reasons, one
 //! look-up; it never allocates for a label set that was seen before. All families are described in [`FAMILIES`].
 
+mod dns;
 mod kernel;
 mod labels;
 pub mod manager;
@@ -20,12 +21,14 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
 use serde::{Deserialize, Serialize};
 
+pub use dns::{DnsOutcome, DnsTransport};
 pub use kernel::{KernelCount, KernelReader};
 pub use table::{FAMILIES, FamilyDoc, FamilyKind, reference_markdown};
 pub use watches::WatchState;
 
 use crate::flow::{ConnectionRecord, Record, RequestRecord, Verdict};
 use crate::route::Direction;
+use dns::DnsQueries;
 use kernel::{KernelCollector, KernelCounters};
 use labels::{ConnectionLabels, Pairs, PerDirection, PerVerdict, RequestLabels, fetch, status_class};
 use table::FamilyDoc as Doc;
@@ -61,6 +64,7 @@ pub struct Metrics {
     kernel_splice: [Counter; 4],
     unexpected_connections: Counter,
     real_client_table_full: Counter,
+    dns_queries: DnsQueries,
     established_closed: PerDirection<Counter>,
     kernel: Arc<KernelCounters>,
 }
@@ -140,6 +144,7 @@ impl Metrics {
 
         let updates: Family<Pairs, Counter> = register(registry_mut, table::SNAPSHOT_UPDATES, Family::default());
         let workloads: Family<Pairs, Gauge> = register(registry_mut, table::WORKLOADS, Family::default());
+        let dns_queries: Family<Pairs, Counter> = register(registry_mut, table::DNS_QUERIES, Family::default());
         let splice: Family<Pairs, Counter> = register(registry_mut, table::KERNEL_SPLICE, Family::default());
         let closed: Family<Pairs, Counter> = register(registry_mut, table::ESTABLISHED_CLOSED, Family::default());
         let established_closed = PerDirection::new(|d| fetch(&closed, &[("direction", d.as_str())]));
@@ -169,6 +174,7 @@ impl Metrics {
             kernel_splice: SpliceEvent::ALL.map(|event| fetch(&splice, &[("event", event.as_str())])),
             unexpected_connections: register(registry_mut, table::UNEXPECTED_CONNECTIONS, Counter::default()),
             real_client_table_full: register(registry_mut, table::REAL_CLIENT_TABLE_FULL, Counter::default()),
+            dns_queries: DnsQueries::new(&dns_queries),
             established_closed,
             kernel,
             registry,
@@ -269,6 +275,16 @@ impl Metrics {
     /// A real client's address found no room in the kernel's table.
     pub fn real_client_table_full(&self) {
         self.real_client_table_full.inc();
+    }
+
+    /// A DNS query of a workload in a derived space was dealt with.
+    pub fn dns_query(&self, transport: DnsTransport, outcome: DnsOutcome) {
+        self.dns_queries.count(transport, outcome);
+    }
+
+    /// How many DNS queries had that outcome.
+    pub fn dns_queries(&self, outcome: DnsOutcome) -> u64 {
+        self.dns_queries.total(outcome)
     }
 
     /// So many connections were closed because what they lead to became captured.

@@ -94,6 +94,14 @@ impl Snapshot {
         self.families.get(self.families.named(name)?)?.copy(space)
     }
 
+    /// The name of a service, written as in any space, that is this one when compared without case.
+    pub fn service_name_like(&self, name: &str) -> Option<&Arc<str>> {
+        // Kubernetes' names are lower case; the slow way is for static configurations with other ones.
+        let known = |name: &str| self.families.get(self.families.named(name)?).map(|family| &family.name);
+        let lower = known(&name.to_ascii_lowercase()).or_else(|| known(name));
+        lower.or_else(|| self.families.iter().map(|family| &family.name).find(|known| known.eq_ignore_ascii_case(name)))
+    }
+
     /// The copy of a service in a space.
     pub fn copy(&self, service: &Service, space: SpaceId) -> Option<&Arc<Service>> {
         self.families.get(service.family)?.copy(space)

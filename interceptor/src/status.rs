@@ -10,13 +10,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 pub use report::{
-    CapturedStatus, Established, FlowsStatus, HookState, HookStatus, ListenerStatus, Passed, SourceStatus,
-    SpliceStatus, Status, WatchStatus, WorkloadState, WorkloadStatus,
+    CapturedStatus, DnsReport, DnsStatus, Established, FlowsStatus, HookState, HookStatus, LeftOut, ListenerStatus,
+    Passed, SourceStatus, SpliceStatus, Status, WatchStatus, WorkloadState, WorkloadStatus,
 };
 
 use crate::config::CapturedServices;
 use crate::flow::Hub;
-use crate::metrics::{Metrics, WatchState, WorkloadCounts};
+use crate::metrics::{DnsOutcome, Metrics, WatchState, WorkloadCounts};
 use crate::snapshot::Snapshot;
 
 /// How the agent is.
@@ -39,6 +39,7 @@ struct Board {
     beat: Option<Instant>,
     workers: usize,
     splice: SpliceStatus,
+    dns: DnsReport,
 }
 
 /// How many addresses of the snapshot are captured; see [`CapturedStatus`].
@@ -157,6 +158,11 @@ impl StatusBoard {
             SpliceStatus { backend: backend.to_owned(), why: why.to_owned(), ..SpliceStatus::default() };
     }
 
+    /// Whose DNS is captured.
+    pub fn set_dns(&self, report: DnsReport) {
+        self.board().dns = report;
+    }
+
     /// The heartbeat shows itself: every worker lives.
     pub fn beat(&self) {
         self.board().beat = Some(Instant::now());
@@ -214,6 +220,11 @@ impl StatusBoard {
             workers: board.workers,
             splice: SpliceStatus { events: metrics.kernel_splice_events(), ..board.splice.clone() },
             flows,
+            dns: DnsStatus {
+                captured: board.dns.clone(),
+                answered: metrics.dns_queries(DnsOutcome::Answered),
+                forwarded: metrics.dns_queries(DnsOutcome::Forwarded),
+            },
             passed: Passed::from_counts(&kernel),
             kernel,
         }

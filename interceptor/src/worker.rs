@@ -17,6 +17,7 @@ use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep};
 
 use crate::captured::Captured;
+use crate::dns::{self, StandIn};
 use crate::net::socket::{self, Listeners};
 use crate::proxy::{self, Context};
 use crate::route::Direction;
@@ -45,24 +46,33 @@ pub struct WorkerHandle {
     thread: Option<JoinHandle<()>>,
 }
 
+/// What a worker serves connections with.
+pub struct Contexts {
+    /// The data path's.
+    pub proxy: Context,
+    /// That of short names.
+    pub dns: dns::Context,
+}
+
 enum Command {
     Listen(Arc<Captured>, Listeners),
+    Dns(Arc<Captured>, StandIn, watch::Receiver<()>),
     Close(u64),
 }
 
 impl WorkerHandle {
-    /// Starts a worker. `make_context` runs on its thread.
+    /// Starts a worker. `make_contexts` runs on its thread.
     ///
     /// # Errors
     /// Where the thread cannot be made.
-    pub fn start(index: usize, make_context: impl FnOnce() -> Context + Send + 'static) -> io::Result<Self> {
+    pub fn start(index: usize, make_contexts: impl FnOnce() -> Contexts + Send + 'static) -> io::Result<Self> {
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let alive = Arc::new(AtomicU64::new(sys::monotonic_ns()));
         let ticks = Arc::clone(&alive);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let run = move || {
-            let context = Rc::new(make_context());
-            LocalSet::new().block_on(&runtime, run(context, inbox, ticks));
+            let Contexts { proxy, dns } = make_contexts();
+            LocalSet::new().block_on(&runtime, run(Rc::new(proxy), Rc::new(dns), inbox, ticks));
         };
         let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(run)?;
         Ok(Self { commands, alive, thread: Some(thread) })
@@ -74,6 +84,19 @@ impl WorkerHandle {
     /// Where the worker has ended.
     pub fn listen(&self, workload: Arc<Captured>, listeners: Listeners) -> Result<(), WorkerGone> {
         self.commands.try_send(Command::Listen(workload, listeners)).map_err(|_| WorkerGone)
+    }
+
+    /// Gives the worker the sockets that stand for one of a workload's DNS servers, until the sender is gone.
+    ///
+    /// # Errors
+    /// Where the worker has ended.
+    pub fn serve_dns(
+        &self,
+        workload: Arc<Captured>,
+        stand_in: StandIn,
+        closed: watch::Receiver<()>,
+    ) -> Result<(), WorkerGone> {
+        self.commands.try_send(Command::Dns(workload, stand_in, closed)).map_err(|_| WorkerGone)
     }
 
     /// Closes the listeners of the workload with that netns cookie. Its connections go on.
@@ -102,7 +125,7 @@ impl Drop for WorkerHandle {
     }
 }
 
-async fn run(context: Rc<Context>, mut inbox: mpsc::Receiver<Command>, alive: Arc<AtomicU64>) {
+async fn run(context: Rc<Context>, dns: Rc<dns::Context>, mut inbox: mpsc::Receiver<Command>, alive: Arc<AtomicU64>) {
     let ticking = Rc::clone(&context);
     tokio::task::spawn_local(async move {
         loop {
@@ -115,6 +138,7 @@ async fn run(context: Rc<Context>, mut inbox: mpsc::Receiver<Command>, alive: Ar
     while let Some(command) = inbox.recv().await {
         match command {
             Command::Close(cookie) => drop(open.remove(&cookie)),
+            Command::Dns(workload, stand_in, closed) => dns::serve(&dns, &workload, stand_in, &closed),
             Command::Listen(workload, listeners) => {
                 let (closed_tx, closed_rx) = watch::channel(());
                 open.insert(workload.cookie, closed_tx);

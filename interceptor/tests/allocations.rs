@@ -130,6 +130,7 @@ async fn proxy_one(front: TcpListener, to: SocketAddr) {
         netns: Netns::open("/proc/self/ns/net".as_ref()).unwrap(),
         cookie: 1,
         addresses: vec![to.ip()],
+        cgroup: None,
         open: AtomicUsize::new(0),
     };
     proxy::serve(Rc::new(context()), Arc::new(workload), Direction::Outbound, stream, client, to).await;

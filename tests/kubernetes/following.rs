@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::{LIMIT, client, namespace, namespaces, pace};
+use crate::server::{LIMIT, client, namespace, namespaces, pace};
 
 /// An object's name, and nothing else of it.
 #[derive(Debug, Deserialize)]

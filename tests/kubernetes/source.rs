@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::task::LocalSet;
 use tokio::time::timeout;
 
-use super::{LIMIT, client, namespace, pace, resource};
+use crate::server::{LIMIT, client, namespace, pace, resource};
 
 fn slice(number: usize, ready: bool) -> Value {
     json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",

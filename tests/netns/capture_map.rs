@@ -6,7 +6,7 @@ use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use interceptor::bpf::Kernel;
+use interceptor::bpf::{Kernel, Programs};
 use interceptor::capture::{Controller, ControllerParts};
 use interceptor::captured::Destinations;
 use interceptor::config::{Config, EndpointSpec, PortSpec, ServiceSpec, SpaceSpec};
@@ -30,12 +30,13 @@ impl Node {
     fn new() -> Node {
         let config = Config::parse("spaces: []", "test").unwrap().config;
         let before = maps_named_capture();
-        let kernel = Kernel::load(false, false).unwrap();
+        let kernel = Kernel::load(false, Programs::default()).unwrap();
         let controller = Controller::new(ControllerParts {
             kernel,
             destinations: Arc::new(Destinations::new(config.capture.outbound_port)),
             workers: Vec::new(),
             settings: config.capture,
+            dns: config.dns,
             status: Arc::new(StatusBoard::new("test", "test")),
             metrics: Arc::new(Metrics::new()),
             pods: Pods::new(None),

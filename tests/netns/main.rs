@@ -41,6 +41,8 @@ mod rules;
 #[cfg(test)]
 mod scale;
 #[cfg(test)]
+mod short_names;
+#[cfg(test)]
 mod stage;
 #[cfg(test)]
 mod wire;

@@ -309,5 +309,6 @@ fn identity(object: &Value) -> Result<(&'static Resource, store::Key)> {
 }
 
 fn refused(refusal: Refusal) -> anyhow::Error {
-    anyhow!("the test API server refused: {} ({})", refusal.message, refusal.code)
+    let Refusal { code, message, .. } = refusal;
+    anyhow!("the test API server refused: {message} ({code})")
 }

@@ -17,6 +17,7 @@ use crate::workspace::Workspace;
 Examples:
   cargo xtask test                      everything; needs root
   cargo xtask test --unit               what needs neither root nor the eBPF tools
+  cargo xtask test --kubernetes         the source on a real cluster ($KUBECONFIG)
   cargo xtask test --netns keep_alive   the tests of one tier with `keep_alive` in their names
   cargo xtask test --netns -- --nocapture --test-threads=1")]
 pub(crate) struct Args {
@@ -26,6 +27,9 @@ pub(crate) struct Args {
     /// The agent as a whole, on network namespaces of this machine (root)
     #[arg(long)]
     netns: bool,
+    /// The Kubernetes source on the cluster that $KUBECONFIG names; makes namespaces of its own and removes them
+    #[arg(long)]
+    kubernetes: bool,
     /// Only tests whose names contain this
     filter: Option<String>,
     /// Further arguments for the test programs
@@ -39,7 +43,7 @@ pub(crate) const TIERS: [&str; 4] = ["lab", "netns", "differential", "ingress"];
 
 /// Runs the command.
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
-    let all = !args.unit && !args.netns;
+    let all = !args.unit && !args.netns && !args.kubernetes;
     let mut tally = Tally::default();
     if all || args.unit {
         tally.add("unit", || unit(workspace, args));
@@ -47,7 +51,22 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     if all || args.netns {
         tally.add("netns", || netns(workspace, args));
     }
+    if args.kubernetes {
+        tally.add("kubernetes", || kubernetes(workspace, args));
+    }
     tally.finish()
+}
+
+/// A cluster is used only where it was asked for: everything else runs these tests on the test API server.
+fn kubernetes(workspace: &Workspace, args: &Args) -> Result<()> {
+    let kubeconfig = std::env::var_os("KUBECONFIG").filter(|path| !path.is_empty());
+    let Some(kubeconfig) = kubeconfig else {
+        bail!("which cluster? Set KUBECONFIG to the kubeconfig of one that is there for tests");
+    };
+    let mut cargo =
+        workspace.cargo(&["test", "--package", "interceptor-tests", "--test", "kubernetes", "--", "cluster::"]);
+    cargo.env("INTERCEPTOR_TEST_KUBECONFIG", kubeconfig).env("INTERCEPTOR_EBPF", "skip");
+    shown("kubernetes tests", cargo.args(&args.rest))
 }
 
 fn unit(workspace: &Workspace, args: &Args) -> Result<()> {

@@ -207,6 +207,7 @@ fn needs_restart(old: &Config, new: &Config) -> Option<&'static str> {
         ("metrics", old.metrics != new.metrics),
         ("flows", old.flows != new.flows),
         ("capture", old.capture != new.capture),
+        ("dns", old.dns != new.dns),
     ];
     sections.into_iter().find(|(_, changed)| *changed).map(|(name, _)| name)
 }

@@ -11,12 +11,13 @@ use tokio::sync::watch;
 
 use super::RunOptions;
 use crate::admin::{AdminSocket, AdminState, MetricsServer};
-use crate::bpf::{FlowMaps, Kernel};
+use crate::bpf::{FlowMaps, Kernel, Programs};
 use crate::capture::{Controller, ControllerParts, Heartbeat};
 use crate::captured::Destinations;
 use crate::cgroup;
-use crate::config::{Config, Proxy, Splice};
+use crate::config::{Config, Dns, Proxy, Splice};
 use crate::discovery::Pods;
+use crate::dns;
 use crate::flow::Hub;
 use crate::metrics::{Metrics, SpliceEvent};
 use crate::net::buffer::BufferPool;
@@ -24,7 +25,7 @@ use crate::proxy::{Context, selftest};
 use crate::snapshot::Snapshot;
 use crate::status::StatusBoard;
 use crate::sys;
-use crate::worker::WorkerHandle;
+use crate::worker::{Contexts, WorkerHandle};
 
 /// Workers when the configuration leaves it open: more listeners a workload than that cost more than they bring.
 const MAX_DEFAULT_WORKERS: usize = 4;
@@ -49,7 +50,8 @@ impl Parts {
         if let Err(error) = sys::raise_file_limit() {
             tracing::warn!(%error, "the limit of open files stays as it is");
         }
-        let mut kernel = Kernel::load(options.ebpf_log, config.proxy.splice == Splice::Kernel)?;
+        let programs = Programs { splice: config.proxy.splice == Splice::Kernel, dns: config.dns.enabled };
+        let mut kernel = Kernel::load(options.ebpf_log, programs)?;
         let snapshot = Arc::new(ArcSwap::from_pointee(first_snapshot(config, options)));
         let hub = Arc::new(Hub::new(config.flows.capacity));
         let metrics = Arc::new(Metrics::new());
@@ -70,10 +72,11 @@ impl Parts {
                 metrics: Arc::clone(&metrics),
                 destinations: Arc::clone(&destinations),
                 settings: settings.clone(),
+                dns: config.dns.clone(),
                 open: Arc::clone(&open),
                 maps: kernel.flow_maps()?,
             };
-            let worker = WorkerHandle::start(index, move || shared.into_context());
+            let worker = WorkerHandle::start(index, move || shared.into_contexts());
             workers.push(worker.context("starting a worker thread")?);
         }
         status.set_workers(workers.len());
@@ -105,6 +108,7 @@ impl Parts {
             destinations,
             workers,
             settings: config.capture.clone(),
+            dns: config.dns.clone(),
             status: Arc::clone(&status),
             metrics: Arc::clone(&metrics),
             pods,
@@ -158,20 +162,22 @@ fn worker_count(configured: usize) -> usize {
     std::thread::available_parallelism().map_or(1, usize::from).min(MAX_DEFAULT_WORKERS)
 }
 
-/// What a worker's context is made of, before it is on the worker's thread.
+/// What a worker's contexts are made of, before they are on the worker's thread.
 struct Shared {
     snapshot: Arc<ArcSwap<Snapshot>>,
     hub: Arc<Hub>,
     metrics: Arc<Metrics>,
     destinations: Arc<Destinations>,
     settings: Proxy,
+    dns: Dns,
     open: Arc<AtomicUsize>,
     maps: FlowMaps,
 }
 
 impl Shared {
-    fn into_context(self) -> Context {
-        Context {
+    fn into_contexts(self) -> Contexts {
+        let dns = dns::Context::new(Arc::clone(&self.snapshot), Arc::clone(&self.metrics), &self.dns);
+        let proxy = Context {
             snapshot: self.snapshot,
             hub: self.hub,
             metrics: self.metrics,
@@ -183,6 +189,7 @@ impl Shared {
             turn: Cell::new(0),
             http: RefCell::new(HashSet::new()),
             inherited: Default::default(),
-        }
+        };
+        Contexts { proxy, dns }
     }
 }

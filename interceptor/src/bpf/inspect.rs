@@ -11,9 +11,13 @@ use interceptor_common::names;
 use crate::sys;
 
 /// Our cgroup programs with their attach types (`enum bpf_attach_type`, include/uapi/linux/bpf.h).
-const ATTACH_TYPES: [(&str, u32); 7] = [
+const ATTACH_TYPES: [(&str, u32); 11] = [
     (names::CONNECT4, 10),
     (names::CONNECT6, 11),
+    (names::SENDMSG4, 14),
+    (names::SENDMSG6, 15),
+    (names::RECVMSG4, 19),
+    (names::RECVMSG6, 20),
     (names::GETPEERNAME4, 29),
     (names::GETPEERNAME6, 30),
     (names::GETSOCKNAME4, 31),

@@ -19,9 +19,13 @@ use super::offsets::Offsets;
 use super::{logging, object, splice};
 
 /// The sock_addr programs, all attached to a cgroup.
-const SOCK_ADDR: [&str; 6] = [
+const SOCK_ADDR: [&str; 10] = [
     names::CONNECT4,
     names::CONNECT6,
+    names::SENDMSG4,
+    names::SENDMSG6,
+    names::RECVMSG4,
+    names::RECVMSG6,
     names::GETPEERNAME4,
     names::GETPEERNAME6,
     names::GETSOCKNAME4,
@@ -31,6 +35,9 @@ const SOCK_ADDR: [&str; 6] = [
 /// Without these nothing can be captured.
 const INDISPENSABLE: [&str; 2] = [names::CONNECT4, names::CONNECT6];
 
+/// Without all of these no DNS can be captured: an answer that seems to come from elsewhere is thrown away by its client.
+const DNS: [&str; 4] = [names::SENDMSG4, names::SENDMSG6, names::RECVMSG4, names::RECVMSG6];
+
 /// On kernels from 5.7 aya makes a bpf_link, which is always of the multi kind and refuses the multi flag.
 const MODE: CgroupAttachMode = CgroupAttachMode::Single;
 
@@ -38,6 +45,15 @@ const MODE: CgroupAttachMode = CgroupAttachMode::Single;
 pub struct Kernel {
     ebpf: Ebpf,
     hooks: BTreeMap<&'static str, HookState>,
+}
+
+/// The programs that not every agent needs.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Programs {
+    /// The one for kernel splice.
+    pub splice: bool,
+    /// Those for the DNS of workloads in derived spaces.
+    pub dns: bool,
 }
 
 /// What became of a program.
@@ -63,12 +79,12 @@ pub struct NetnsLink {
 }
 
 impl Kernel {
-    /// Loads the embedded object and every program of it; the one for kernel splice only where it is wanted.
+    /// Loads the embedded object and every program of it but those that are not wanted.
     ///
     /// # Errors
     /// Where the object is missing or refused, or a connect hook is refused.
-    pub fn load(debug: bool, splice: bool) -> Result<Self, BpfError> {
-        let (mut kernel, refused) = Self::load_programs(debug, splice)?;
+    pub fn load(debug: bool, programs: Programs) -> Result<Self, BpfError> {
+        let (mut kernel, refused) = Self::load_programs(debug, programs)?;
         if let Some(error) = refused {
             return Err(error);
         }
@@ -83,11 +99,12 @@ impl Kernel {
     /// # Errors
     /// Where the object is missing or refused as a whole.
     pub fn probe() -> Result<Self, BpfError> {
-        Ok(Self::load_programs(false, true)?.0)
+        Ok(Self::load_programs(false, Programs { splice: true, dns: true })?.0)
     }
 
     /// The loaded object, and the first refusal of an indispensable program.
-    fn load_programs(debug: bool, splice: bool) -> Result<(Self, Option<BpfError>), BpfError> {
+    fn load_programs(debug: bool, programs: Programs) -> Result<(Self, Option<BpfError>), BpfError> {
+        let Programs { splice, dns } = programs;
         if object::OBJECT.is_empty() {
             return Err(BpfError::NotBuilt);
         }
@@ -102,7 +119,7 @@ impl Kernel {
         let ebpf = loader.load(object::OBJECT).map_err(|source| BpfError::Object(Box::new(source)))?;
         let mut kernel = Self { ebpf, hooks: BTreeMap::new() };
         let mut refused = None;
-        for name in SOCK_ADDR {
+        for name in SOCK_ADDR.into_iter().filter(|name| dns || !DNS.contains(name)) {
             let loaded = kernel.sock_addr(name).and_then(CgroupSockAddr::load);
             refused = refused.or(kernel.note(name, loaded));
         }
@@ -124,6 +141,11 @@ impl Kernel {
     /// Whether nothing can be captured without this program.
     pub fn is_indispensable(name: &str) -> bool {
         INDISPENSABLE.contains(&name)
+    }
+
+    /// Whether DNS can be captured.
+    pub fn can_dns(&self) -> bool {
+        DNS.into_iter().all(|name| self.is_loaded(name))
     }
 
     /// Every program with what became of it.

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, SockHash};
 use aya::{Ebpf, Pod};
 use interceptor_common::{
-    Address, ClientKey, Control, Endpoint, Facts, FactsKey, SpliceFlow, Workload, counters, names,
+    Address, ClientKey, Control, DnsKey, Endpoint, Facts, FactsKey, SpliceFlow, Workload, counters, names,
 };
 
 use super::error::BpfError;
@@ -26,6 +26,10 @@ pub struct CaptureMaps {
     pub inbound: Table<Endpoint, u32>,
     /// Addresses of captured workloads.
     pub peers: Table<Address, u32>,
+    /// The agent's DNS sockets by the server they stand for.
+    pub dns_agents: Table<DnsKey, Endpoint>,
+    /// DNS servers by the agent's socket.
+    pub dns_servers: Table<DnsKey, Endpoint>,
     listeners: SockHash<MapData, Address>,
 }
 
@@ -37,6 +41,8 @@ impl CaptureMaps {
             workloads: Table::new(names::WORKLOADS, take(ebpf, names::WORKLOADS)?)?,
             inbound: Table::new(names::INBOUND, take(ebpf, names::INBOUND)?)?,
             peers: Table::new(names::PEERS, take(ebpf, names::PEERS)?)?,
+            dns_agents: Table::new(names::DNS_AGENTS, take(ebpf, names::DNS_AGENTS)?)?,
+            dns_servers: Table::new(names::DNS_SERVERS, take(ebpf, names::DNS_SERVERS)?)?,
             listeners: SockHash::try_from(take(ebpf, names::LISTENERS)?).map_err(BpfError::map(names::LISTENERS))?,
         })
     }

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{IpAddr, TcpListener};
 use std::os::fd::AsRawFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
@@ -77,16 +78,26 @@ pub(super) struct Attached {
     _link: Option<NetnsLink>,
 }
 
-/// Opens a workload's network namespace.
-pub(super) fn open(pods: &Pods, workload: &Workload) -> Result<Netns, AttachError> {
-    let (name, netns) = match (&workload.netns, workload.netns.path()) {
-        (NetnsRef::Pod(uid), _) => (format!("of pod {uid}"), pods.find(uid)?.netns.try_clone()),
+/// Where a workload is: its network namespace, and a cgroup with its processes where one is known.
+pub(super) struct Located {
+    netns: Netns,
+    cgroup: Option<PathBuf>,
+}
+
+/// Finds a workload and opens its network namespace.
+pub(super) fn open(pods: &Pods, workload: &Workload) -> Result<Located, AttachError> {
+    let (name, netns, cgroup) = match (&workload.netns, workload.netns.path()) {
+        (NetnsRef::Pod(uid), _) => {
+            let found = pods.find(uid)?;
+            (format!("of pod {uid}"), found.netns.try_clone(), Some(found.cgroup.to_path_buf()))
+        }
         (_, path) => {
             let path = path.unwrap_or_default();
-            (path.display().to_string(), Netns::open(&path))
+            (path.display().to_string(), Netns::open(&path), workload.cgroup.clone())
         }
     };
-    netns.map_err(|source| AttachError::Netns { path: name, source })
+    let netns = netns.map_err(|source| AttachError::Netns { path: name, source })?;
+    Ok(Located { netns, cgroup })
 }
 
 /// Attaches a workload. Order matters: its listeners accept before anything is sent to them.
@@ -96,7 +107,7 @@ pub(super) fn attach(
     workers: &[WorkerHandle],
     outbound_port: u16,
     workload: &Workload,
-    netns: Netns,
+    Located { netns, cgroup }: Located,
     in_root: bool,
 ) -> Result<Attached, AttachError> {
     let listen = |source| AttachError::Listen { port: outbound_port, source };
@@ -110,6 +121,7 @@ pub(super) fn attach(
         netns,
         cookie,
         addresses: workload.addresses.clone(),
+        cgroup,
         open: AtomicUsize::new(0),
     });
     let link = match kernel.attach_netns(&captured.netns) {

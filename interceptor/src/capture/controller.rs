@@ -13,10 +13,11 @@ use interceptor_common::{Address, names};
 use super::addresses::Addresses;
 use super::attach::{Attached, attach, open};
 use super::close::Closer;
+use super::dns::Names;
 use crate::bpf::{BpfError, CaptureMaps, CgroupLinks, HookState, Kernel};
 use crate::captured::Destinations;
 use crate::cgroup;
-use crate::config::{Capture, NetnsRef};
+use crate::config::{Capture, Dns, NetnsRef};
 use crate::discovery::Pods;
 use crate::metrics::Metrics;
 use crate::net::netns::Identity;
@@ -35,6 +36,8 @@ pub struct ControllerParts {
     pub workers: Vec<WorkerHandle>,
     /// Where hooks attach.
     pub settings: Capture,
+    /// Whose DNS is captured.
+    pub dns: Dns,
     /// Where states are shown.
     pub status: Arc<StatusBoard>,
     /// What is counted.
@@ -53,6 +56,7 @@ pub struct Controller {
     addresses: Addresses,
     peers: HashSet<IpAddr>,
     workloads: HashMap<Arc<str>, Attached>,
+    names: Names,
     /// Where established connections of switched destinations are to be closed, and can be.
     closer: Option<Closer>,
 }
@@ -74,6 +78,7 @@ impl Controller {
             };
             parts.status.set_hook(name, state, &detail);
         }
+        let names = Names::new(&parts.dns, parts.kernel.can_dns());
         let closer = Closer::start(&parts.settings, &parts.status, &parts.metrics);
         let addresses = Addresses::new(Arc::clone(&parts.destinations), closer.is_some());
         Ok(Self {
@@ -85,6 +90,7 @@ impl Controller {
             addresses,
             peers: HashSet::new(),
             workloads: HashMap::new(),
+            names,
         })
     }
 
@@ -122,6 +128,8 @@ impl Controller {
             switched.peers.clone_from(&self.peers);
             closer.close(switched);
         }
+        // Also when no workload has changed: one may live in another place of its tree now.
+        self.apply_names(snapshot, false);
     }
 
     /// Waits until something about the pods may have changed. To be followed by [`follow_pods`](Self::follow_pods); may be
@@ -144,6 +152,7 @@ impl Controller {
         self.parts.status.set_captured(self.addresses.counts());
         // As after a sweep.
         drop(self.addresses.take_switched());
+        self.apply_names(snapshot, false);
     }
 
     /// Looks after workloads whose namespace went away or was made anew, and tries failed ones again.
@@ -160,6 +169,7 @@ impl Controller {
         self.parts.status.set_captured(self.addresses.counts());
         // What switches here are ports of workloads that have just come: their connections stay.
         drop(self.addresses.take_switched());
+        self.apply_names(snapshot, true);
     }
 
     /// Lets all new outbound connections pass; what is under way goes on.
@@ -249,6 +259,7 @@ impl Controller {
 
     fn detach(&mut self, name: &str) {
         let Some(attached) = self.workloads.remove(name) else { return };
+        self.names.forget(&mut self.maps, name);
         let captured = &attached.captured;
         // First the peers, so that nothing arrives at another pod as routed that was not.
         self.forget_peers(|ip| !captured.addresses.contains(ip));
@@ -292,6 +303,15 @@ impl Controller {
         if parts.kernel.hooks().get(names::SK_LOOKUP) == Some(&HookState::Loaded) {
             let detail = format!("{} network namespaces", self.workloads.len());
             parts.status.set_hook(names::SK_LOOKUP, status::HookState::Attached, &detail);
+        }
+    }
+
+    /// Captures the DNS of the attached workloads that are in derived spaces, and of no others.
+    fn apply_names(&mut self, snapshot: &Snapshot, sweep: bool) {
+        let attached = self.workloads.iter().map(|(name, attached)| (name, &attached.captured));
+        self.names.apply(&mut self.maps, &self.parts.workers, snapshot, attached, sweep);
+        if let Some(report) = self.names.news() {
+            self.parts.status.set_dns(report);
         }
     }
 

@@ -5,7 +5,7 @@ use super::args::OutputMode;
 use super::client::Client;
 use super::output::{Screen, Style, clean};
 use super::table::{Cell, Table, row};
-use crate::status::{HookState, Status, WatchStatus, WorkloadState};
+use crate::status::{DnsStatus, HookState, Status, WatchStatus, WorkloadState};
 
 pub(super) fn show(client: &Client, mode: OutputMode, screen: &mut Screen<'_>) -> anyhow::Result<Ended> {
     let lines = client.lines("/v1/status")?;
@@ -84,6 +84,7 @@ fn summary(status: &Status, screen: &mut Screen<'_>) -> anyhow::Result<()> {
     let flows = &status.flows;
     let (kept, capacity) = (flows.kept, flows.capacity);
     fact(screen, "flows", &format!("{kept} of {capacity} kept, {} published, {} lost", flows.published, flows.lost))?;
+    dns(status, screen)?;
     let passed = status.passed;
     fact(screen, "passed", &format!("{} outbound, {} inbound connections left alone", passed.outbound, passed.inbound))
 }
@@ -95,6 +96,22 @@ fn watch_line(watch: &WatchStatus, screen: &Screen<'_>) -> String {
         Some(error) => screen.paint(Style::Bad, &format!("{line}: {}", clean(error))).into_owned(),
         None => line,
     }
+}
+
+fn dns(status: &Status, screen: &mut Screen<'_>) -> anyhow::Result<()> {
+    let DnsStatus { captured, answered, forwarded } = &status.dns;
+    let text = match &captured.off_because {
+        Some(why) => format!("off: {}", clean(why)),
+        None => {
+            format!("{} workloads of derived spaces; {answered} answered, {forwarded} forwarded", captured.workloads)
+        }
+    };
+    fact(screen, "dns", &text)?;
+    for left_out in &captured.not_captured {
+        let text = format!("{} is left out: {}", clean(&left_out.workload), clean(&left_out.why));
+        fact(screen, "", &screen.paint(Style::Warn, &text))?;
+    }
+    Ok(())
 }
 
 fn hooks(status: &Status, wide: bool, screen: &mut Screen<'_>) -> anyhow::Result<()> {

@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Admin, Capture, CapturedServices, DefaultSpace, Flows, Metrics, Proxy, Routing, SameSpace, Splice};
+use super::{Admin, Capture, CapturedServices, DefaultSpace, Dns, Flows, Metrics, Proxy, Routing, SameSpace, Splice};
 
 /// Azure Dev Spaces' header, which existing applications propagate, and that of Bridge to Kubernetes after it.
 pub const ROUTE_HEADERS: [&str; 2] = ["azds-route-as", "kubernetes-route-as"];
@@ -70,6 +70,20 @@ pub const PID_BOUNDS: RangeInclusive<u32> = 1..=4_194_304;
 pub const MAX_CONNECTIONS: usize = 10_000;
 /// Each connection takes at least two descriptors of the agent's.
 pub const MAX_CONNECTIONS_BOUNDS: RangeInclusive<usize> = 1..=1_000_000;
+
+/// What Kubernetes' installers use unless they are told otherwise.
+pub const CLUSTER_DOMAIN: &str = "cluster.local";
+/// Many times what a pod asks at once; each takes a descriptor for a few seconds at most.
+pub const DNS_IN_FLIGHT: usize = 256;
+/// Below that a pod with many threads waits for itself; above that it takes the node's descriptors.
+pub const DNS_IN_FLIGHT_BOUNDS: RangeInclusive<usize> = 8..=4096;
+
+impl Default for Dns {
+    fn default() -> Self {
+        let cluster_domain = CLUSTER_DOMAIN.to_owned();
+        Self { enabled: true, cluster_domain, servers: Vec::new(), max_in_flight: DNS_IN_FLIGHT }
+    }
+}
 
 impl Default for Routing {
     fn default() -> Self {

@@ -69,6 +69,7 @@ fn read(document: &Cursor<'_>) -> Config {
         metrics: settings::metrics(&root),
         flows: settings::flows(&root),
         ingress: settings::ingress(&root),
+        dns: settings::dns(&root),
     };
     root.finish();
     check::check(&config, document);

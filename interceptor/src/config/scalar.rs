@@ -110,6 +110,13 @@ impl<'a> Cursor<'a> {
         })
     }
 
+    /// The address of a DNS server, which may be on loopback.
+    pub(super) fn server(&self) -> Option<IpAddr> {
+        let usable = |address: &IpAddr| matches!(kind_of(address), "unicast" | "loopback");
+        let read = |text: &str| text.parse().ok().map(|address: IpAddr| address.to_canonical()).filter(usable);
+        self.scalar("the IP address of a DNS server, without a port", read, |_| None)
+    }
+
     /// An address to listen on, or `off`.
     pub(super) fn listener(&self) -> Option<Option<SocketAddr>> {
         let expected = "an address and port like 127.0.0.1:15020, or off";

@@ -109,4 +109,9 @@ pub(super) const KEYS: &[Key] = &[
     key("ingress.class", NAME, Optional("the cluster's default class"), "Their `ingressClassName`."),
     key("ingress.tls_secret", "text", Optional("no TLS"), "The Secret of their TLS entry, in the namespace of each; `{service}` stands for the service's name."),
     key("ingress.annotations", "mapping of names to texts", Optional("none"), "Annotations for the ingress controller or cert-manager."),
+    key("dns", "mapping", Optional("its defaults"), "Short names of shared services, for workloads in derived spaces: the agent sees their DNS queries and answers those for `<service>.<their space>.svc.<cluster domain>` that only an ancestor space has a service for."),
+    key("dns.enabled", "true or false", Default("true"), "Off: no DNS is captured, and such names do not resolve."),
+    key("dns.cluster_domain", "DNS name", Default("cluster.local"), "The cluster's domain, as kubelet's `clusterDomain` has it."),
+    key("dns.servers", ADDRESSES, Default("[]"), "The DNS servers whose port 53 is captured. None: those in the resolv.conf of each workload's processes."),
+    key("dns.max_in_flight", "number, 8 to 4096", Default("256"), "Clients of one workload that wait for one server, UDP and TCP apart; further queries are dropped and counted."),
 ];

@@ -1,4 +1,4 @@
-//! The sections that are about the agent and not about the cluster: routing, capture, proxy, admin, metrics, flows.
+//! The sections that are about the agent and not about the cluster: routing, capture, proxy, admin, metrics, flows, dns.
 //!
 //! [`parse`](super::parse) calls each reader once. A reader starts from the section's defaults and overwrites what the
 //! file names; it checks values on their own, never against other sections ([`check`](super::check) does).
@@ -11,7 +11,7 @@ use super::defaults as bounds;
 use super::error::Kind;
 use super::names::{is_dns_name, is_framing_header, is_header_name, is_name};
 use super::{
-    Admin, Capture, CapturedServices, DefaultSpace, Flows, Ingress, Metrics, Proxy, Routing, SameSpace, Splice,
+    Admin, Capture, CapturedServices, DefaultSpace, Dns, Flows, Ingress, Metrics, Proxy, Routing, SameSpace, Splice,
 };
 
 pub(super) fn routing(root: &Fields<'_>) -> Routing {
@@ -116,6 +116,25 @@ fn annotations(map: &Cursor<'_>) -> BTreeMap<String, String> {
         Some((entry.name.to_owned(), value))
     };
     map.entries().into_iter().filter_map(entry).collect()
+}
+
+pub(super) fn dns(root: &Fields<'_>) -> Dns {
+    let mut dns = Dns::default();
+    root.section("dns", |fields| {
+        fields.set("enabled", &mut dns.enabled, Cursor::boolean);
+        fields.set("cluster_domain", &mut dns.cluster_domain, cluster_domain);
+        fields.set("servers", &mut dns.servers, |list| Some(list.items().iter().filter_map(Cursor::server).collect()));
+        fields.set("max_in_flight", &mut dns.max_in_flight, |n| n.number(bounds::DNS_IN_FLIGHT_BOUNDS));
+    });
+    dns
+}
+
+fn cluster_domain(text: &Cursor<'_>) -> Option<String> {
+    let read = |text: &str| {
+        let domain = text.trim_matches('.').to_ascii_lowercase();
+        is_dns_name(&domain).then_some(domain)
+    };
+    text.scalar("a DNS name like cluster.local", read, |_| None)
 }
 
 fn route_headers(list: &Cursor<'_>) -> Option<Vec<String>> {

@@ -20,7 +20,8 @@ use crate::net::netns::{Identity, Netns, of_process};
 /// The reason in words.
 pub(super) fn examine(dir: &Path, addresses: &[IpAddr], known: Option<&Found>) -> Result<Found, Missing> {
     let mut look = Look::default();
-    let mut waiting = vec![dir.to_owned()];
+    let pod = dir;
+    let mut waiting = vec![pod.to_owned()];
     while let Some(dir) = waiting.pop() {
         for pid in processes(&dir) {
             let Some(identity) = look.at(pid) else { continue };
@@ -28,7 +29,7 @@ pub(super) fn examine(dir: &Path, addresses: &[IpAddr], known: Option<&Found>) -
                 return Ok(known.clone());
             }
             if let Some(netns) = look.judge(pid, identity, addresses) {
-                return Ok(Found::new(netns));
+                return Ok(Found::new(netns, pod));
             }
         }
         // Containers may divide their own further.

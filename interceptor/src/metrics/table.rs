@@ -105,6 +105,8 @@ families! {
         "Connections to the agent's listeners that no hook had sent there";
     REAL_CLIENT_TABLE_FULL = "interceptor_real_client_table_full_total", Counter, [],
         "Inbound connections whose application saw the pod's own address, because the table of real clients was full";
+    DNS_QUERIES = "interceptor_dns_queries_total", Counter, ["transport", "outcome"],
+        "DNS queries of workloads in derived spaces: answered by the agent (a service that only an ancestor has), forwarded to the server unchanged (malformed ones as well), dropped because too many were under way, or failed because the server could not be reached";
     ESTABLISHED_CLOSED = "interceptor_established_closed_total", Counter, ["direction"],
         "Connections of workloads that were closed because their destination (outbound) or their own port (inbound) became captured";
     BUILD = "interceptor_build_info", Info, ["version"],

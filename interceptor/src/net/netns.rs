@@ -102,6 +102,11 @@ impl Netns {
         self.identity
     }
 
+    /// Whether it is the agent's own: that of the host.
+    pub fn is_home(&self) -> bool {
+        self.is_home
+    }
+
     /// Runs `work` inside; sockets that it makes stay there. Must not be called across an await.
     ///
     /// # Errors

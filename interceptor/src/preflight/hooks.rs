@@ -53,6 +53,9 @@ fn without(name: &str) -> &'static str {
         names::CONNECT4 | names::CONNECT6 => "nothing is captured without it",
         names::SK_LOOKUP => "inbound requests are not intercepted without it",
         names::SOCK_OPS => "flow records lack the kernel's part without it",
+        names::SENDMSG4 | names::SENDMSG6 | names::RECVMSG4 | names::RECVMSG6 => {
+            "short names of shared services do not resolve without it"
+        }
         names::SPLICE => "splice(2) takes the place of proxy.splice: kernel without it",
         _ => "applications see the agent's addresses without it",
     }

@@ -47,6 +47,8 @@ pub struct Status {
     pub splice: SpliceStatus,
     /// The flow records.
     pub flows: FlowsStatus,
+    /// Short names.
+    pub dns: DnsStatus,
     /// What the hooks counted; empty without hooks.
     pub kernel: Vec<KernelCount>,
     /// Connections that the hooks left alone, for whatever reason.
@@ -195,6 +197,38 @@ pub struct FlowsStatus {
     pub published: u64,
     /// Missed by followers.
     pub lost: u64,
+}
+
+/// Short names.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DnsStatus {
+    /// Whose DNS is captured.
+    #[serde(flatten)]
+    pub captured: DnsReport,
+    /// Queries that the agent answered.
+    pub answered: u64,
+    /// Queries that went to their server.
+    pub forwarded: u64,
+}
+
+/// Whose DNS is captured.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DnsReport {
+    /// Why none is; `None` while it is captured.
+    pub off_because: Option<String>,
+    /// Workloads of derived spaces whose DNS is captured.
+    pub workloads: usize,
+    /// Workloads of derived spaces whose DNS is not, each with the reason.
+    pub not_captured: Vec<LeftOut>,
+}
+
+/// A workload whose DNS is not captured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// Its name.
+    pub workload: String,
+    /// Why.
+    pub why: String,
 }
 
 /// Connections that the hooks left alone.

@@ -60,6 +60,10 @@ const TABLE: &[(Purpose, &str, Proof, &str)] = &[
     (Test,  "g++",               Command("c++"),         "compile libFuzzer"),
     (Test,  "nodejs",            Command("node"),        "be a client with a pool of connections, and a server of events"),
     (Test,  "default-jdk-headless", Command("javac"),    "be Java's own HTTP client, which offers HTTP/2 by upgrade"),
+    (Test,  "dnsmasq-base",      Command("dnsmasq"),     "be the cluster's DNS server"),
+    (Test,  "bind9-dnsutils",    Command("dig"),         "be a DNS client that shows everything"),
+    (Test,  "musl-tools",        Command("musl-gcc"),    "build a program with musl's resolver, as Alpine's images have it"),
+    (Test,  "golang-go",         Command("go"),          "build a program with Go's own resolver"),
     (Test,  "apache2-bin",       Command("apache2"),     "be a web server behind the interceptor"),
 ];
 

@@ -250,6 +250,7 @@ agent 0.0.0 (pid 42), up 1h 1m 1s, ready
   threads   0 workers; last heartbeat none yet
   opaque    splice (as configured)
   flows     0 of 64 kept, 0 published, 0 lost
+  dns       0 workloads of derived spaces; 0 answered, 0 forwarded
   passed    3 outbound, 0 inbound connections left alone
 
 HOOK       STATE        DETAIL

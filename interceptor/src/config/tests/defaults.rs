@@ -96,6 +96,7 @@ fn the_bounds_in_the_table_are_those_of_the_parser() {
     assert!(kind("proxy.workers").ends_with(&bounds(&defaults::WORKERS_BOUNDS)));
     assert!(kind("proxy.max_connections").ends_with(&bounds(&defaults::MAX_CONNECTIONS_BOUNDS)));
     assert!(kind("proxy.max_head_bytes").ends_with(&bounds(&defaults::MAX_HEAD_BOUNDS)));
+    assert!(kind("dns.max_in_flight").ends_with(&bounds(&defaults::DNS_IN_FLIGHT_BOUNDS)));
     assert!(kind("flows.capacity").ends_with(&bounds(&defaults::FLOWS_BOUNDS)));
     assert!(kind("workloads[].pid").ends_with(&bounds(&defaults::PID_BOUNDS)));
     assert!(kind("admin.socket").contains(&defaults::ADMIN_SOCKET_MAX.to_string()));
@@ -115,8 +116,7 @@ fn the_bounds_in_the_table_are_those_of_the_parser() {
 
 #[test]
 fn sections_and_lists_without_content_are_left_out_ones() {
-    let text =
-        "spaces:\nservices: []\nworkloads: ~\nrouting:\ncapture: {}\nproxy:\nadmin:\nmetrics:\nflows:\ningress:\n";
+    let text = "spaces:\nservices: []\nworkloads: ~\nrouting:\ncapture: {}\nproxy:\nadmin:\nmetrics:\nflows:\ningress:\ndns:\n";
     assert_eq!(parse(text), Config::default());
     assert_eq!(parse("{}"), Config::default());
     assert_eq!(parse("\u{feff}proxy:\r\n  workers: 0\r\n"), Config::default());
@@ -131,7 +131,8 @@ proxy: {workers: 3, connect_timeout: 1s, detect_timeout: 2s, head_timeout: 3s, f
 admin: {socket: /s}
 metrics: {address: off}
 flows: {capacity: 1}
-ingress: {class: c, tls_secret: 's-{service}', annotations: {example.org/a: b, c: 'true'}}",
+ingress: {class: c, tls_secret: 's-{service}', annotations: {example.org/a: b, c: 'true'}}
+dns: {enabled: false, cluster_domain: .K8S.Example.org., servers: [10.96.0.10, 'fd00::a', 127.0.0.1], max_in_flight: 8}",
     );
     assert_eq!(config.routing.route_headers, ["x-space", "azds-route-as"]);
     assert_eq!(config.routing.ingress_suffixes, ["eus.azds.io"]);
@@ -152,6 +153,10 @@ ingress: {class: c, tls_secret: 's-{service}', annotations: {example.org/a: b, c
     assert_eq!((ingress.class.as_deref(), ingress.tls_secret.as_deref()), (Some("c"), Some("s-{service}")));
     let pairs: Vec<_> = ingress.annotations.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
     assert_eq!(pairs, [("c", "true"), ("example.org/a", "b")]);
+    let servers: Vec<String> = config.dns.servers.iter().map(ToString::to_string).collect();
+    assert_eq!(servers, ["10.96.0.10", "fd00::a", "127.0.0.1"]);
+    let dns = (config.dns.enabled, config.dns.cluster_domain.as_str(), config.dns.max_in_flight);
+    assert_eq!(dns, (false, "k8s.example.org", 8));
 }
 
 #[test]

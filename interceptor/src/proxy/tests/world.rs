@@ -100,6 +100,7 @@ impl World {
             netns: Netns::open(OWN_NETNS.as_ref()).unwrap(),
             cookie: 1,
             addresses: vec![origin.ip()],
+            cgroup: None,
             open: AtomicUsize::new(0),
         };
         let front = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -125,7 +126,8 @@ impl World {
     pub(super) fn become_another_workload(&mut self) {
         let netns = Netns::open(OWN_NETNS.as_ref()).unwrap();
         let (name, addresses) = (Arc::clone(&self.workload.name), self.workload.addresses.clone());
-        self.workload = Arc::new(Captured { name, netns, cookie: 2, addresses, open: AtomicUsize::new(0) });
+        self.workload =
+            Arc::new(Captured { name, netns, cookie: 2, addresses, cgroup: None, open: AtomicUsize::new(0) });
     }
 
     async fn open(

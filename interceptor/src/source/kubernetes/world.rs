@@ -226,9 +226,13 @@ impl World {
 
     fn trouble(&mut self, subject: Subject, now: impl IntoIterator<Item = Trouble>) {
         let now: Vec<Trouble> = now.into_iter().collect();
-        let before =
-            if now.is_empty() { self.troubles.remove(&subject) } else { self.troubles.insert(subject.clone(), now) };
-        self.troubles_changed |= before.as_ref() != self.troubles.get(&subject);
+        let same = self.troubles.get(&subject).map_or(now.is_empty(), |before| *before == now);
+        self.troubles_changed |= !same;
+        if now.is_empty() {
+            self.troubles.remove(&subject);
+        } else {
+            self.troubles.insert(subject, now);
+        }
     }
 }
 

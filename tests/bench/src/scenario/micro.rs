@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use arc_swap::ArcSwap;
-use interceptor::bpf::Kernel;
+use interceptor::bpf::{Kernel, Programs};
 use interceptor::capture::{Controller, ControllerParts};
 use interceptor::captured::Destinations;
 use interceptor::config::{Config, EndpointSpec, Routing, Topology};
@@ -98,12 +98,13 @@ struct Agent {
 
 impl Agent {
     fn new(config: Config) -> Result<Agent> {
-        let kernel = Kernel::load(false, false).context("loading the hooks")?;
+        let kernel = Kernel::load(false, Programs::default()).context("loading the hooks")?;
         let controller = Controller::new(ControllerParts {
             kernel,
             destinations: Arc::new(Destinations::new(config.capture.outbound_port)),
             workers: Vec::new(),
             settings: config.capture,
+            dns: config.dns,
             status: Arc::new(StatusBoard::new("micro", "micro")),
             metrics: Arc::new(Metrics::new()),
             pods: Pods::new(None),
