@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::archive::digest;
 use super::layer::PROGRAM;
-use crate::process::say;
+use crate::process::{find_on_path, say};
 use crate::setup;
 
 /// Unpacks the image's one layer into `directory`, which is emptied first, and says where its root is.
@@ -68,7 +68,8 @@ fn text(value: &Value) -> Result<&str> {
 /// Runs the program in its own root and returns what it says of its version.
 pub(super) fn run(root: &Path) -> Result<String> {
     let mut command = if setup::is_root()? {
-        let mut chroot = Command::new("chroot");
+        let chroot = find_on_path("chroot").context("chroot(8) of coreutils is not on the PATH")?;
+        let mut chroot = Command::new(chroot);
         chroot.arg(root).arg(format!("/{PROGRAM}"));
         chroot
     } else {
