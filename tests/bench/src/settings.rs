@@ -48,7 +48,7 @@ impl Settings {
 
     /// How long one measurement takes, seconds.
     pub(crate) fn seconds(&self) -> u32 {
-        self.pick(1, 1, 3)
+        self.pick(1, 1, 2)
     }
 
     /// The same for our own programs, which do not count in seconds only.
