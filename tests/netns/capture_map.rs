@@ -113,6 +113,7 @@ fn service(name: &str, space: &str, pods: impl Iterator<Item = u32>) -> ServiceS
         addresses: Vec::new(),
         ports: vec![PortSpec { name: String::new(), port: 80, target_port: 8080, app_protocol: None }],
         endpoints: pods.map(pod).collect(),
+        endpoints_are_destinations: true,
     }
 }
 

@@ -13,8 +13,8 @@ use crate::stage::{Client, LIMIT, Scene, Stage, ask, bare_service, dial, vip, vi
 /// Where the agent serves them, on the node.
 const ENDPOINT: &str = "127.0.0.1:15020";
 
-/// Families that the Kubernetes source alone moves; netns/kubernetes looks at them.
-const OF_CLUSTERS: &str = "interceptor_watch";
+/// Families that the Kubernetes source or the ingress manager alone moves; their own tests look at them.
+const OF_CLUSTERS: [&str; 2] = ["interceptor_watch", "interceptor_ingress"];
 
 /// Families that stand at 0 after a run in which nothing went wrong, no connection was to be closed (`established`) and none
 /// was handed to the kernel (`opaque::kernel`).
@@ -101,7 +101,8 @@ fn a_busy_run_moves_every_declared_metric_and_never_captures_the_agent_itself() 
     stage.wait_flows(91, |record| record["kind"] == "connection");
 
     let samples = samples(&stage);
-    for (family, kind) in declared().into_iter().filter(|(family, _)| !family.starts_with(OF_CLUSTERS)) {
+    let of_clusters = |family: &str| OF_CLUSTERS.iter().any(|prefix| family.starts_with(prefix));
+    for (family, kind) in declared().into_iter().filter(|(family, _)| !of_clusters(family)) {
         let name = match kind.as_str() {
             "histogram" => format!("{family}_count"),
             "info" => format!("{family}_info").replace("_info_info", "_info"),
