@@ -107,7 +107,6 @@ fn space(name: &str, parent: Option<&str>) -> SpaceSpec {
 fn service(name: &str, space: &str, pods: impl Iterator<Item = u32>) -> ServiceSpec {
     let pod = |number: u32| EndpointSpec { address: pod(number).ip(), ready: number % 2 == 0, ports: Vec::new() };
     ServiceSpec {
-        endpoints_are_destinations: true,
         name: name.to_owned(),
         space: space.to_owned(),
         addresses: Vec::new(),
