@@ -46,14 +46,14 @@ impl Settings {
         self.pick(1, 3, 5)
     }
 
-    /// How long one measurement takes, seconds.
+    /// How long one measurement takes, seconds. Machines are noisy over seconds: more rounds tell more than longer ones.
     pub(crate) fn seconds(&self) -> u32 {
-        self.pick(1, 1, 2)
+        1
     }
 
     /// The same for our own programs, which do not count in seconds only.
     pub(crate) fn duration(&self) -> Duration {
-        Duration::from_millis(self.pick(200, 700, 2000))
+        Duration::from_millis(self.pick(200, 700, 1000))
     }
 
     /// One of three values, by effort.
