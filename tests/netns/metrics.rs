@@ -13,8 +13,8 @@ use crate::stage::{Client, LIMIT, Scene, Stage, ask, bare_service, dial, vip, vi
 /// Where the agent serves them, on the node.
 const ENDPOINT: &str = "127.0.0.1:15020";
 
-/// Families that the Kubernetes source or the ingress manager alone moves; their own tests look at them.
-const OF_CLUSTERS: [&str; 2] = ["interceptor_watch", "interceptor_ingress"];
+/// Families that the Kubernetes source, the ingress manager or DNS alone moves; their own tests look at them.
+const OF_CLUSTERS: [&str; 3] = ["interceptor_watch", "interceptor_ingress", "interceptor_dns"];
 
 /// Families that stand at 0 after a run in which nothing went wrong, no connection was to be closed (`established`) and none
 /// was handed to the kernel (`opaque::kernel`).
