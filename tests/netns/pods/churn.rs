@@ -80,7 +80,7 @@ fn one(node: &Node, kubelet: &Kubelet) -> Duration {
         let mut next = NEXT.lock().unwrap();
         let number = *next;
         *next += 1;
-        let class = if number % 2 == 0 { Class::Burstable } else { Class::BestEffort };
+        let class = if number.is_multiple_of(2) { Class::Burstable } else { Class::BestEffort };
         let dir = kubelet.container(&uid(number), class, "a0");
         let pod = node.lab().pod_at(&format!("pod{number}"), &dir).unwrap();
         assert_eq!(pod.v4, addresses(number).0);
