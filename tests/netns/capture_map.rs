@@ -105,7 +105,8 @@ fn space(name: &str, parent: Option<&str>) -> SpaceSpec {
 
 /// A headless service with endpoints at these numbers.
 fn service(name: &str, space: &str, pods: impl Iterator<Item = u32>) -> ServiceSpec {
-    let pod = |number: u32| EndpointSpec { address: pod(number).ip(), ready: number.is_multiple_of(2), ports: Vec::new() };
+    let pod =
+        |number: u32| EndpointSpec { address: pod(number).ip(), ready: number.is_multiple_of(2), ports: Vec::new() };
     ServiceSpec {
         name: name.to_owned(),
         space: space.to_owned(),
