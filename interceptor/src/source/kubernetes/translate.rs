@@ -76,14 +76,23 @@ pub(super) fn space(namespace: &Namespace) -> (Option<SpaceSpec>, Option<Trouble
     }
 }
 
-/// A service with its endpoints; `None` for one that has nothing to route.
+/// A service with its endpoints. One that has nothing to route (ExternalName, no TCP port) keeps its name only.
 pub(super) fn service<'s>(
     service: &Service,
     slices: impl Iterator<Item = &'s Slice> + Clone,
-) -> (Option<ServiceSpec>, Vec<Trouble>) {
+) -> (ServiceSpec, Vec<Trouble>) {
     let mut troubles = Vec::new();
     if service.external || service.ports.is_empty() {
-        return (None, troubles);
+        // Nothing to route to, but its name is taken: DNS must not answer with an ancestor's service in its place.
+        let spec = ServiceSpec {
+            name: service.key.name.to_string(),
+            space: service.key.namespace.to_string(),
+            addresses: Vec::new(),
+            ports: Vec::new(),
+            endpoints: Vec::new(),
+            endpoints_are_destinations: false,
+        };
+        return (spec, troubles);
     }
     let whose = || (service.key.name.clone(), service.key.namespace.clone());
     let endpoints_are_destinations = match service.headless.as_deref() {
@@ -110,7 +119,7 @@ pub(super) fn service<'s>(
         ports,
         endpoints_are_destinations,
     };
-    (Some(spec), troubles)
+    (spec, troubles)
 }
 
 fn port_spec<'s>(port: &ServicePort, mut slices: impl Iterator<Item = &'s Slice>) -> PortSpec {

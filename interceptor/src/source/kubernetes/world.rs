@@ -182,7 +182,8 @@ impl World {
             Some(service) => {
                 let names = self.slices_of.get(&key).map_or(&[][..], Vec::as_slice);
                 let slices = names.iter().filter_map(|name| self.slices.get(&Key::new(&key.namespace, name)));
-                translate::service(service, slices)
+                let (spec, troubles) = translate::service(service, slices);
+                (Some(spec), troubles)
             }
             None => (None, Vec::new()),
         };

@@ -99,7 +99,7 @@ fn a_port_that_endpoints_do_not_have_leads_nowhere() {
 }
 
 #[test]
-fn services_that_cannot_be_routed_are_no_services() {
+fn services_that_cannot_be_routed_have_no_destinations() {
     for (spec, expected) in [
         (json!({"type": "ExternalName", "externalName": "x.example", "ports": [{"port": 80}]}), 0),
         (json!({"clusterIP": "10.96.0.1"}), 0),
