@@ -7,6 +7,7 @@
 mod dial;
 mod fresh;
 mod hold;
+mod latencies;
 mod ping;
 mod serve;
 mod stream;

@@ -7,10 +7,10 @@ use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::stats::percentile;
+use super::latencies::{Latencies, Nanos};
 
 /// Nothing takes this long unless it hangs.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -30,23 +30,14 @@ pub(crate) struct Fresh {
 pub(super) fn run(to: SocketAddr, callers: usize, time: Duration, header: &str) -> Result<Fresh> {
     let request = format!("GET /100 HTTP/1.1\r\nHost: {to}\r\n{header}\r\n\r\n");
     let begin = Instant::now();
-    let mut nanos: Vec<u32> = thread::scope(|scope| {
-        let threads: Vec<_> = (0..callers).map(|_| scope.spawn(|| call(to, &request, begin + time))).collect();
-        let join = |thread: thread::ScopedJoinHandle<'_, Result<Vec<u32>>>| {
-            thread.join().map_err(|_| anyhow!("a thread panicked"))?
-        };
-        let all: Vec<Vec<u32>> = threads.into_iter().map(join).collect::<Result<_>>()?;
-        Ok::<_, anyhow::Error>(all.concat())
+    let latencies = thread::scope(|scope| {
+        Latencies::of((0..callers).map(|_| scope.spawn(|| call(to, &request, begin + time))).collect())
     })?;
-    let seconds = begin.elapsed().as_secs_f64();
-    ensure!(!nanos.is_empty(), "nothing was answered");
-    nanos.sort_unstable();
-    let micros = |share| f64::from(percentile(&nanos, share).unwrap_or_default()) / 1e3;
-    let requests = nanos.len() as u64;
-    Ok(Fresh { requests, rate: requests as f64 / seconds, p50: micros(0.5), p99: micros(0.99) })
+    let (requests, rate) = (latencies.count(), latencies.rate(begin.elapsed()));
+    Ok(Fresh { requests, rate, p50: latencies.micros(0.5), p99: latencies.micros(0.99) })
 }
 
-fn call(to: SocketAddr, request: &str, end: Instant) -> Result<Vec<u32>> {
+fn call(to: SocketAddr, request: &str, end: Instant) -> Nanos {
     let mut nanos = Vec::with_capacity(1 << 12);
     let mut answer = [0; 4096];
     while Instant::now() < end {

@@ -6,11 +6,11 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 
+use super::latencies::{Latencies, Nanos};
 use super::serve::{ECHO, MESSAGE};
-use crate::stats::percentile;
 
 /// Nothing takes this long unless it hangs.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -35,22 +35,12 @@ pub(super) fn run(to: SocketAddr, connections: usize, time: Duration) -> Result<
         rally(&mut stream, time)
     };
     let begin = Instant::now();
-    let mut nanos: Vec<u32> = thread::scope(|scope| {
+    let latencies = thread::scope(|scope| {
         let spawn = |stream| thread::Builder::new().stack_size(64 << 10).spawn_scoped(scope, || play(stream));
-        let threads: Vec<_> =
-            open.into_iter().map(spawn).collect::<std::io::Result<_>>().context("starting threads")?;
-        let join = |thread: thread::ScopedJoinHandle<'_, Result<Vec<u32>>>| {
-            thread.join().map_err(|_| anyhow!("a thread panicked"))?
-        };
-        let all: Vec<Vec<u32>> = threads.into_iter().map(join).collect::<Result<_>>()?;
-        Ok::<_, anyhow::Error>(all.concat())
+        Latencies::of(open.into_iter().map(spawn).collect::<std::io::Result<_>>().context("starting threads")?)
     })?;
-    let seconds = begin.elapsed().as_secs_f64();
-    ensure!(!nanos.is_empty(), "no message came back");
-    nanos.sort_unstable();
-    let micros = |share| f64::from(percentile(&nanos, share).unwrap_or_default()) / 1e3;
-    let messages = nanos.len() as u64;
-    Ok(Pinged { messages, rate: messages as f64 / seconds, p50: micros(0.5), p99: micros(0.99) })
+    let (messages, rate) = (latencies.count(), latencies.rate(begin.elapsed()));
+    Ok(Pinged { messages, rate, p50: latencies.micros(0.5), p99: latencies.micros(0.99) })
 }
 
 /// A connection that has carried one message, so that everything on its way is set up.
@@ -63,7 +53,7 @@ fn open(to: SocketAddr) -> Result<TcpStream> {
     Ok(stream)
 }
 
-fn rally(stream: &mut TcpStream, time: Duration) -> Result<Vec<u32>> {
+fn rally(stream: &mut TcpStream, time: Duration) -> Nanos {
     let end = Instant::now() + time;
     let mut nanos = Vec::with_capacity(1 << 12);
     let mut before = Instant::now();
