@@ -38,6 +38,8 @@ pub(super) struct Parts {
     pub(super) controller: Controller,
     /// Connections under way.
     pub(super) open: Arc<AtomicUsize>,
+    /// Tells the workers that the agent is ending.
+    pub(super) stop: watch::Sender<bool>,
     /// Tells the servers to end.
     pub(super) shutdown: watch::Sender<bool>,
     /// Dropped first when the agent ends: the hooks let traffic pass.
@@ -64,6 +66,7 @@ impl Parts {
         let mut settings = config.proxy.clone();
         let (backend, why) = splice_backend(&mut settings.splice, &kernel, &metrics)?;
         status.set_splice(backend, &why);
+        let (stop, stopping) = watch::channel(false);
         let mut workers = Vec::new();
         for index in 0..worker_count(config.proxy.workers) {
             let shared = Shared {
@@ -75,6 +78,7 @@ impl Parts {
                 dns: config.dns.clone(),
                 open: Arc::clone(&open),
                 maps: kernel.flow_maps()?,
+                stopping: stopping.clone(),
             };
             let worker = WorkerHandle::start(index, move || shared.into_contexts());
             workers.push(worker.context("starting a worker thread")?);
@@ -113,7 +117,7 @@ impl Parts {
             metrics: Arc::clone(&metrics),
             pods,
         })?;
-        Ok(Self { snapshot, metrics, status, controller, open, shutdown, heartbeat: Some(heartbeat) })
+        Ok(Self { snapshot, metrics, status, controller, open, stop, shutdown, heartbeat: Some(heartbeat) })
     }
 }
 
@@ -172,6 +176,7 @@ struct Shared {
     dns: Dns,
     open: Arc<AtomicUsize>,
     maps: FlowMaps,
+    stopping: watch::Receiver<bool>,
 }
 
 impl Shared {
@@ -188,6 +193,7 @@ impl Shared {
             buffers: BufferPool::default(),
             turn: Cell::new(0),
             http: RefCell::new(HashSet::new()),
+            stopping: self.stopping,
             inherited: Default::default(),
         };
         Contexts { proxy, dns }

@@ -6,6 +6,7 @@
 mod broken;
 mod deadlines;
 mod detection;
+mod http2;
 mod inbound;
 mod inherited;
 mod opaque;

@@ -10,7 +10,7 @@ use super::exchange::{Exchange, Failure};
 use super::head::RequestHead;
 use super::message::MoveError;
 use super::upstreams::Key;
-use crate::flow::{ErrorSide, Record, RequestRecord, RouteHeader, TargetKind, TargetRecord, Verdict};
+use crate::flow::{ErrorSide, Protocol, Record, RequestRecord, RouteHeader, TargetKind, TargetRecord, Verdict};
 use crate::proxy::Connection;
 use crate::proxy::connect::{Upstream, connect};
 use crate::proxy::error::{ConnectError, io_reason};
@@ -193,6 +193,7 @@ fn empty(connection: &Connection) -> RequestRecord {
         client: connection.client,
         original_destination: connection.original,
         service: connection.record.service(),
+        protocol: Protocol::Http1,
         protocol_from: connection.record.protocol_from(),
         method: Box::default(),
         path: Box::default(),
@@ -205,6 +206,7 @@ fn empty(connection: &Connection) -> RequestRecord {
         route_reason: None,
         target: None,
         status: None,
+        grpc_status: None,
         bytes_in: 0,
         bytes_out: 0,
         connect: None,

@@ -93,6 +93,7 @@ impl World {
             buffers: Default::default(),
             turn: Cell::default(),
             http: RefCell::default(),
+            stopping: tokio::sync::watch::channel(false).1,
             inherited: Default::default(),
         };
         let workload = Captured {
