@@ -7,6 +7,7 @@
 mod bulk;
 mod curl;
 mod events;
+mod grpc;
 mod pools;
 mod proxies;
 mod servers;
