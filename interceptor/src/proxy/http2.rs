@@ -54,6 +54,8 @@ struct Site {
     connection: u64,
     service: Option<ServiceRef>,
     protocol_from: ProtocolFrom,
+    /// What goes over the client's connection.
+    meter: Rc<Meter>,
     /// Requests whose records were published.
     requests: Cell<u64>,
 }
@@ -93,6 +95,7 @@ enum End {
 /// Serves streams until the connection ends. `dialled` is a connection to the original destination that was made while the
 /// protocol was not known.
 pub(super) async fn serve(connection: &mut Connection, client: Side, dialled: Option<Upstream>) {
+    let (wire, meter, socket) = Wire::of_client(client, &connection.context.settings.http2);
     let site = Rc::new(Site {
         context: Rc::clone(&connection.context),
         workload: Arc::clone(&connection.workload),
@@ -102,17 +105,17 @@ pub(super) async fn serve(connection: &mut Connection, client: Side, dialled: Op
         connection: connection.record.id(),
         service: connection.record.service(),
         protocol_from: connection.record.protocol_from(),
+        meter,
         requests: Cell::new(0),
     });
     let settings = &site.context.settings;
-    let (wire, meter, socket) = Wire::of_client(client, &settings.http2);
     let mut streams = JoinSet::new();
     let handshake = timeout(settings.head_timeout, builder(settings).handshake::<_, Bytes>(wire)).await;
     let end = match handshake {
         Err(_) => End::Ended("head_timeout"),
         Ok(Err(error)) => End::Failed(error),
         Ok(Ok(mut client)) => {
-            let end = accept(&site, &mut client, &meter, &mut streams, dialled).await;
+            let end = accept(&site, &mut client, &mut streams, dialled).await;
             if let End::Excess(_) = end {
                 client.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
                 timeout(LINGER, poll_fn(|cx| client.poll_closed(cx))).await.ok();
@@ -124,7 +127,7 @@ pub(super) async fn serve(connection: &mut Connection, client: Side, dialled: Op
     let last_records = async { while streams.join_next().await.is_some() {} };
     timeout(LINGER, last_records).await.ok();
     streams.shutdown().await;
-    let (received, sent) = meter.bytes();
+    let (received, sent) = site.meter.bytes();
     connection.record.served(site.requests.get(), received, sent);
     match end {
         End::Ended(reason) => return connection.record.ended(reason),
@@ -138,7 +141,6 @@ pub(super) async fn serve(connection: &mut Connection, client: Side, dialled: Op
 async fn accept(
     site: &Rc<Site>,
     client: &mut ClientConnection,
-    meter: &Meter,
     streams: &mut JoinSet<()>,
     dialled: Option<Upstream>,
 ) -> End {
@@ -156,7 +158,7 @@ async fn accept(
                     streams.spawn_local(serving);
                 }
             },
-            Some(excess) = poll_fn(|_| Poll::Ready(meter.excess())) => return End::Excess(excess),
+            excess = poll_fn(|_| site.meter.excess().map_or(Poll::Pending, Poll::Ready)) => return End::Excess(excess),
             Some(_) = streams.join_next(), if !streams.is_empty() => {}
             Ok(_) = stopping.wait_for(|stopping| *stopping), if !is_stopping => {
                 is_stopping = true;

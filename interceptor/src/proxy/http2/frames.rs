@@ -14,19 +14,21 @@ const HEAD: usize = 9;
 /// The time over which the bounds of the configuration count.
 const WINDOW: Duration = Duration::from_secs(10);
 
-/// Bytes sent to a client that explain one WINDOW_UPDATE of its. One that lets us send byte by byte explains a third of its
-/// updates (a frame of one byte has ten).
-const BYTES_PER_WINDOW_UPDATE: u32 = 32;
+/// Frames without content that a frame of a message to the client explains: gRPC's libraries answer each with two
+/// WINDOW_UPDATEs and, to measure bandwidth, a PING.
+const PER_SENT: u32 = 4;
 
-/// Bytes sent to a client that explain one other frame without content.
-const BYTES_PER_CONTROL_FRAME: u32 = 1024;
+/// How many times its size a bucket holds of what was earned.
+const EARNED: u32 = 100;
+
+/// Data that a client's window cuts into parts smaller than this costs more than it carries.
+const TINY: usize = 64;
 
 pub(super) const DATA: u8 = 0;
 pub(super) const HEADERS: u8 = 1;
 pub(super) const RST_STREAM: u8 = 3;
 pub(super) const SETTINGS: u8 = 4;
 pub(super) const GOAWAY: u8 = 7;
-pub(super) const WINDOW_UPDATE: u8 = 8;
 pub(super) const END_STREAM: u8 = 1;
 
 /// The head of one frame.
@@ -35,6 +37,17 @@ pub(super) struct Frame {
     pub(super) kind: u8,
     pub(super) flags: u8,
     pub(super) len: u32,
+}
+
+impl Frame {
+    /// Whether it carries a part of a message.
+    fn is_of_message(self) -> bool {
+        match self.kind {
+            DATA => self.len > 0 || self.flags & END_STREAM != 0,
+            HEADERS => true,
+            _ => false,
+        }
+    }
 }
 
 /// Finds the heads of frames in what one peer sends, however it is cut.
@@ -90,7 +103,7 @@ impl Frames {
 pub(super) enum Excess {
     Resets,
     ControlFrames,
-    WindowUpdates,
+    TinyWindows,
 }
 
 impl Excess {
@@ -99,7 +112,7 @@ impl Excess {
         match self {
             Self::Resets => "http2_resets",
             Self::ControlFrames => "http2_control_frames",
-            Self::WindowUpdates => "http2_window_updates",
+            Self::TinyWindows => "http2_tiny_windows",
         }
     }
 
@@ -108,7 +121,9 @@ impl Excess {
         match self {
             Self::Resets => "the client reset more streams than proxy.http2.max_resets within ten seconds",
             Self::ControlFrames => "the client sent more frames without content than proxy.http2.max_control_frames",
-            Self::WindowUpdates => "the client sent more WINDOW_UPDATE frames than proxy.http2.max_control_frames",
+            Self::TinyWindows => {
+                "the client's windows cut its data into more tiny parts than proxy.http2.max_control_frames"
+            }
         }
     }
 }
@@ -118,7 +133,7 @@ impl Excess {
 pub(super) struct Allowance {
     resets: Bucket,
     control: Bucket,
-    windows: Bucket,
+    tiny: Bucket,
 }
 
 impl Allowance {
@@ -126,32 +141,33 @@ impl Allowance {
         Self {
             resets: Bucket::new(bounds.max_resets, now),
             control: Bucket::new(bounds.max_control_frames, now),
-            windows: Bucket::new(bounds.max_control_frames, now),
+            tiny: Bucket::new(bounds.max_control_frames, now),
         }
     }
 
     /// Notes a frame of the client's; `now` is asked for only where a clock is needed.
     pub(super) fn frame(&mut self, frame: Frame, now: impl FnOnce() -> Instant) -> Option<Excess> {
         let (bucket, excess) = match frame.kind {
-            DATA if frame.len > 0 || frame.flags & END_STREAM != 0 => return self.message(),
-            HEADERS => return self.message(),
+            _ if frame.is_of_message() => {
+                self.control.earn(1);
+                return None;
+            }
             RST_STREAM => (&mut self.resets, Excess::Resets),
-            WINDOW_UPDATE => (&mut self.windows, Excess::WindowUpdates),
             _ => (&mut self.control, Excess::ControlFrames),
         };
         (!bucket.spend(now())).then_some(excess)
     }
 
-    fn message(&mut self) -> Option<Excess> {
-        self.control.earn(1);
-        None
+    /// Notes a frame that was sent to the client.
+    pub(super) fn sent(&mut self, frame: Frame) {
+        if frame.is_of_message() {
+            self.control.earn(PER_SENT);
+        }
     }
 
-    /// Notes bytes that were sent to the client in one go.
-    pub(super) fn sent(&mut self, count: usize) {
-        let count = u32::try_from(count).unwrap_or(u32::MAX);
-        self.control.earn(1 + count / BYTES_PER_CONTROL_FRAME);
-        self.windows.earn(count.div_ceil(BYTES_PER_WINDOW_UPDATE));
+    /// Notes that the client's window let only so much of `waiting` bytes through.
+    pub(super) fn cut(&mut self, part: usize, waiting: usize, now: impl FnOnce() -> Instant) -> Option<Excess> {
+        (part < TINY.min(waiting) && !self.tiny.spend(now())).then_some(Excess::TinyWindows)
     }
 }
 
@@ -168,8 +184,9 @@ impl Bucket {
         Self { size, left: size, filled: now }
     }
 
+    /// What is earned adds up: a thousand streams that were answered at once are acknowledged at once.
     fn earn(&mut self, count: u32) {
-        self.left = self.left.saturating_add(count).min(self.size);
+        self.left = self.left.saturating_add(count).min(self.size.saturating_mul(EARNED));
     }
 
     /// Takes one; false where there is none.
@@ -177,9 +194,9 @@ impl Bucket {
         let each = WINDOW / self.size.max(1);
         let earned = now.duration_since(self.filled).as_nanos() / each.as_nanos().max(1);
         if let Ok(earned @ 1..) = u32::try_from(earned.min(u128::from(self.size))) {
-            self.earn(earned);
+            self.left = self.left.max(self.left.saturating_add(earned).min(self.size));
             // What is left of a full bucket's time counts for nothing; of any other's it does.
-            self.filled = if self.left == self.size { now } else { self.filled + each * earned };
+            self.filled = if self.left >= self.size { now } else { self.filled + each * earned };
         }
         match self.left.checked_sub(1) {
             Some(left) => self.left = left,
@@ -222,6 +239,7 @@ mod tests {
     }
 
     const PING: u8 = 6;
+    const WINDOW_UPDATE: u8 = 8;
 
     #[test]
     fn what_costs_more_than_it_brings_is_bounded_and_what_carries_messages_is_not() {
@@ -232,7 +250,7 @@ mod tests {
             (SETTINGS, Some(Excess::ControlFrames)),
             (2, Some(Excess::ControlFrames)),
             (0x42, Some(Excess::ControlFrames)),
-            (WINDOW_UPDATE, Some(Excess::WindowUpdates)),
+            (WINDOW_UPDATE, Some(Excess::ControlFrames)),
             (DATA, Some(Excess::ControlFrames)),
             (HEADERS, None),
         ] {
@@ -251,25 +269,31 @@ mod tests {
     }
 
     #[test]
-    fn a_ping_for_each_message_is_explained_and_a_window_update_for_each_byte_is_not() {
+    fn what_a_client_answers_each_message_with_is_explained() {
         let now = Instant::now();
         let mut allowed = allowance(now);
-        for _ in 0..10_000 {
-            allowed.sent(100);
+        // Also where many were sent before the first answer.
+        let sent = Frame { kind: DATA, flags: 0, len: 1 };
+        (0..2000).for_each(|_| allowed.sent(sent));
+        for n in 0..10_000 {
+            if n >= 2000 {
+                allowed.sent(sent);
+            }
             assert_eq!(allowed.frame(Frame { kind: PING, flags: 0, len: 8 }, || now), None);
             assert_eq!(allowed.frame(Frame { kind: WINDOW_UPDATE, flags: 0, len: 4 }, || now), None);
             assert_eq!(allowed.frame(Frame { kind: WINDOW_UPDATE, flags: 0, len: 4 }, || now), None);
         }
-        let mut dribbled = (0..10_000).map(|_| {
-            for _ in 0..4 {
-                if let Some(excess) = allowed.frame(Frame { kind: WINDOW_UPDATE, flags: 0, len: 4 }, || now) {
-                    return Some(excess);
-                }
-            }
-            allowed.sent(40);
-            None
-        });
-        assert_eq!(dribbled.find_map(|excess| excess), Some(Excess::WindowUpdates));
+    }
+
+    #[test]
+    fn windows_that_let_data_through_in_tiny_parts_are_bounded() {
+        let now = Instant::now();
+        let mut allowed = allowance(now);
+        for (part, waiting) in [(64, 1000), (10, 10), (0, 0), (16_384, 100_000)].repeat(1000) {
+            assert_eq!(allowed.cut(part, waiting, || now), None, "{part} of {waiting}");
+        }
+        let cuts = (0..101).map(|_| allowed.cut(1, 1000, || now));
+        assert_eq!(cuts.flatten().collect::<Vec<_>>(), [Excess::TinyWindows]);
     }
 
     #[test]

@@ -2,16 +2,21 @@
 //!
 //! Takes from the sender only what the receiver has room for, so that a slow reader stalls its own stream and nothing else.
 
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream};
 use http::HeaderMap;
 
+use super::wire::Meter;
+
 /// One direction of a stream.
 pub(super) struct Pump {
     from: RecvStream,
     to: SendStream<Bytes>,
+    /// The client's connection, where it is the receiver.
+    client: Option<Rc<Meter>>,
     /// Taken and not yet passed on.
     rest: Bytes,
     state: State,
@@ -38,13 +43,14 @@ pub(super) enum Broken {
 }
 
 impl Pump {
-    pub(super) fn new(from: RecvStream, to: SendStream<Bytes>) -> Self {
-        Self { from, to, rest: Bytes::new(), state: State::Data, moved: 0, grpc_status: None }
+    /// Where the receiver is the client, its connection is watched.
+    pub(super) fn new(from: RecvStream, to: SendStream<Bytes>, client: Option<Rc<Meter>>) -> Self {
+        Self { from, to, client, rest: Bytes::new(), state: State::Data, moved: 0, grpc_status: None }
     }
 
     /// One that has nothing to move: the message had only a head.
     pub(super) fn done(from: RecvStream, to: SendStream<Bytes>) -> Self {
-        Self { state: State::Done, ..Self::new(from, to) }
+        Self { state: State::Done, ..Self::new(from, to, None) }
     }
 
     pub(super) fn is_done(&self) -> bool {
@@ -104,9 +110,11 @@ impl Pump {
                 None => return Poll::Ready(Err(Broken::To(Reason::CANCEL))),
             };
         }
-        let part = self.rest.split_to(room.min(self.rest.len()));
+        let waiting = self.rest.len();
+        let part = self.rest.split_to(room.min(waiting));
         let len = part.len();
         self.moved += len as u64;
+        self.client.iter().for_each(|client| client.cut(len, waiting));
         // Only now may the sender send as much again.
         self.from.flow_control().release_capacity(len).map_err(Broken::From)?;
         let ends = self.rest.is_empty() && self.from.is_end_stream();

@@ -71,7 +71,7 @@ pub(super) async fn serve(
         Ok(sent) => sent,
         Err(error) => return upstream_failed(&site, &mut flight, &mut respond, None, &error),
     };
-    let request = if ends { Pump::done(body, to) } else { Pump::new(body, to) };
+    let request = if ends { Pump::done(body, to) } else { Pump::new(body, to, None) };
     let mut exchange = Exchange { request, response: Some(response), body: None, patience: None };
     let end = poll_fn(|cx| exchange.poll(cx, &site, &mut flight, &mut respond)).await;
     finish(&site, &mut flight, &mut respond, exchange, end);
@@ -116,7 +116,7 @@ impl Exchange {
             Poll::Ready(Ok(()) | Err(Broken::To(_))) | Poll::Pending => {}
         }
         if let Some(response) = &mut self.response {
-            match poll_head(cx, response, flight, respond) {
+            match poll_head(cx, site, response, flight, respond) {
                 Poll::Ready(Ok(body)) => (self.body, self.response, self.patience) = (Some(body), None, None),
                 Poll::Ready(Err(end)) => return Poll::Ready(end),
                 Poll::Pending if self.request.is_done() => {
@@ -147,6 +147,7 @@ impl Exchange {
 /// Passes on heads up to the final one; ready with what moves the body.
 fn poll_head(
     cx: &mut Context<'_>,
+    site: &Site,
     response: &mut ResponseFuture,
     flight: &mut InFlight,
     respond: &mut SendResponse<Bytes>,
@@ -172,7 +173,8 @@ fn poll_head(
             never_index(head.headers_mut(), &[SET_COOKIE]);
             let ends = body.is_end_stream();
             match respond.send_response(head, ends) {
-                Ok(to) => Ok(if ends { Pump::done(body, to) } else { Pump::new(body, to) }),
+                Ok(to) if ends => Ok(Pump::done(body, to)),
+                Ok(to) => Ok(Pump::new(body, to, Some(Rc::clone(&site.meter)))),
                 Err(error) => Err(End::Client(reason_of(&error))),
             }
         }

@@ -37,6 +37,7 @@ pub(super) struct Meter {
     received: Cell<u64>,
     sent: Cell<u64>,
     frames: RefCell<Frames>,
+    sent_frames: RefCell<Frames>,
     first: Cell<First>,
     leaving: Cell<bool>,
     allowance: Option<RefCell<Allowance>>,
@@ -71,10 +72,11 @@ impl Wire {
         (Self { stream, early: side.buffer, meter: Rc::clone(&meter), _client: client }, meter)
     }
 
-    fn wrote(&self, written: io::Result<usize>) -> Option<Poll<io::Result<usize>>> {
-        match written {
+    /// Ready with what a write has said, unless it has to be tried again.
+    fn wrote(&self, written: io::Result<usize>, parts: &[IoSlice<'_>]) -> Option<Poll<io::Result<usize>>> {
+        match &written {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
-            Ok(count) => self.meter.wrote(count),
+            Ok(count) => self.meter.wrote(*count, parts),
             Err(_) => {}
         }
         Some(Poll::Ready(written))
@@ -112,7 +114,7 @@ impl AsyncWrite for Wire {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         loop {
             ready!(self.stream.poll_write_ready(cx))?;
-            if let Some(written) = self.wrote(self.stream.try_write(bytes)) {
+            if let Some(written) = self.wrote(self.stream.try_write(bytes), &[IoSlice::new(bytes)]) {
                 return written;
             }
         }
@@ -125,7 +127,7 @@ impl AsyncWrite for Wire {
     ) -> Poll<io::Result<usize>> {
         loop {
             ready!(self.stream.poll_write_ready(cx))?;
-            if let Some(written) = self.wrote(self.stream.try_write_vectored(parts)) {
+            if let Some(written) = self.wrote(self.stream.try_write_vectored(parts), parts) {
                 return written;
             }
         }
@@ -153,6 +155,7 @@ impl Meter {
             received: Cell::new(0),
             sent: Cell::new(0),
             frames: RefCell::new(frames),
+            sent_frames: RefCell::default(),
             first: Cell::new(First::Nothing),
             leaving: Cell::new(false),
             allowance,
@@ -177,10 +180,23 @@ impl Meter {
         });
     }
 
-    fn wrote(&self, count: usize) {
+    fn wrote(&self, mut count: usize, parts: &[IoSlice<'_>]) {
         self.sent.set(self.sent.get() + count as u64);
-        if let Some(allowance) = &self.allowance {
-            allowance.borrow_mut().sent(count);
+        let Some(allowance) = &self.allowance else { return };
+        let (mut frames, mut allowance) = (self.sent_frames.borrow_mut(), allowance.borrow_mut());
+        for part in parts {
+            let written = part.get(..count.min(part.len())).unwrap_or_default();
+            frames.feed(written, |frame| allowance.sent(frame));
+            count -= written.len();
+        }
+    }
+
+    /// Notes that the client's window let only so much of `waiting` bytes through.
+    pub(super) fn cut(&self, part: usize, waiting: usize) {
+        if let Some(allowance) = &self.allowance
+            && let Some(excess) = allowance.borrow_mut().cut(part, waiting, Instant::now)
+        {
+            self.excess.set(Some(excess));
         }
     }
 
