@@ -12,6 +12,7 @@ use std::sync::atomic::AtomicUsize;
 pub use destinations::{Assigned, Destinations};
 
 use crate::net::netns::Netns;
+use crate::propagate::Memory;
 
 /// A workload that is captured, as the data path needs it.
 #[derive(Debug)]
@@ -28,4 +29,6 @@ pub struct Captured {
     pub cgroup: Option<PathBuf>,
     /// Its connections under way, over all workers.
     pub open: AtomicUsize,
+    /// What its requests left behind.
+    pub memory: Arc<Memory>,
 }

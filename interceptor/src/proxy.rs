@@ -19,6 +19,7 @@ mod http2;
 mod opaque;
 mod record;
 mod respond;
+mod routing;
 pub mod selftest;
 mod splice;
 #[cfg(test)]
@@ -81,6 +82,7 @@ pub async fn serve(
         Detected::Http1 => http1::serve(&mut connection, client, dialled).await,
         Detected::Http2 => http2::serve(&mut connection, client, dialled).await,
         Detected::Opaque => {
+            let _unseen = routing::enter_unseen(&connection.workload, direction, &connection.context.snapshot.load());
             let upstream = match dialled {
                 Some(upstream) => Ok(upstream),
                 None => connection.connect_original().await,

@@ -21,6 +21,7 @@ use crate::dns;
 use crate::flow::Hub;
 use crate::metrics::{Metrics, SpliceEvent};
 use crate::net::buffer::BufferPool;
+use crate::propagate::Neighbours;
 use crate::proxy::{Context, selftest};
 use crate::snapshot::Snapshot;
 use crate::status::StatusBoard;
@@ -63,6 +64,7 @@ impl Parts {
         metrics.set_kernel_reader(Box::new(move || counters.read()));
 
         let open = Arc::new(AtomicUsize::new(0));
+        let neighbours = Arc::new(Neighbours::default());
         let mut settings = config.proxy.clone();
         let (backend, why) = splice_backend(&mut settings.splice, &kernel, &metrics)?;
         status.set_splice(backend, &why);
@@ -77,6 +79,7 @@ impl Parts {
                 settings: settings.clone(),
                 dns: config.dns.clone(),
                 open: Arc::clone(&open),
+                neighbours: Arc::clone(&neighbours),
                 maps: kernel.flow_maps()?,
                 stopping: stopping.clone(),
             };
@@ -97,6 +100,7 @@ impl Parts {
             hub,
             metrics: Arc::clone(&metrics),
             status: Arc::clone(&status),
+            neighbours: Arc::clone(&neighbours),
         };
         if let Some(address) = config.metrics.address {
             let server = MetricsServer::bind(address)?;
@@ -110,6 +114,7 @@ impl Parts {
         let controller = Controller::new(ControllerParts {
             kernel,
             destinations,
+            neighbours,
             workers,
             settings: config.capture.clone(),
             dns: config.dns.clone(),
@@ -175,6 +180,7 @@ struct Shared {
     settings: Proxy,
     dns: Dns,
     open: Arc<AtomicUsize>,
+    neighbours: Arc<Neighbours>,
     maps: FlowMaps,
     stopping: watch::Receiver<bool>,
 }
@@ -194,6 +200,7 @@ impl Shared {
             turn: Cell::new(0),
             http: RefCell::new(HashSet::new()),
             stopping: self.stopping,
+            neighbours: self.neighbours,
             inherited: Default::default(),
         };
         Contexts { proxy, dns }

@@ -10,8 +10,8 @@ use serde::ser::SerializeSeq as _;
 use serde::{Serialize, Serializer};
 
 use super::{
-    ConnectionRecord, ErrorSide, KernelFacts, Protocol, ProtocolFrom, Record, RequestRecord, RouteHeader, TargetKind,
-    TargetRecord, Verdict,
+    ConnectionRecord, ErrorSide, KernelFacts, Notes, Protocol, ProtocolFrom, Record, RequestRecord, RouteHeader,
+    TargetKind, TargetRecord, Verdict,
 };
 use crate::route::{Chain, Direction, Reason, ServiceRef, SpaceFrom};
 
@@ -123,6 +123,7 @@ struct RequestLine<'a> {
     first_byte_us: Option<u64>,
     duration_us: u64,
     grpc_status: Option<u16>,
+    notes: Notes,
 }
 
 impl<'a> RequestLine<'a> {
@@ -160,6 +161,7 @@ impl<'a> RequestLine<'a> {
             first_byte_us: record.first_byte.map(micros),
             duration_us: micros(record.duration),
             grpc_status: record.grpc_status,
+            notes: record.notes,
         }
     }
 }

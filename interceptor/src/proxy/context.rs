@@ -16,6 +16,7 @@ use crate::flow::{Hub, Record};
 use crate::kernel::KernelSide;
 use crate::metrics::Metrics;
 use crate::net::buffer::BufferPool;
+use crate::propagate::Neighbours;
 use crate::snapshot::Snapshot;
 
 /// What every connection of one worker shares. Lives on the worker's thread.
@@ -42,6 +43,8 @@ pub struct Context {
     pub http: RefCell<HashSet<SocketAddr>>,
     /// True once the agent is ending: connections are to end when their streams have.
     pub stopping: watch::Receiver<bool>,
+    /// The memories of this node's workloads by address.
+    pub neighbours: Arc<Neighbours>,
     /// Upstream connections that wait for their next client.
     pub inherited: Inherited,
 }

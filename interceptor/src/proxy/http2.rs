@@ -6,6 +6,7 @@
 //! h2 crate's affair (docs/decisions/0012).
 
 mod answer;
+mod edits;
 mod frames;
 mod pump;
 mod request;
@@ -31,6 +32,7 @@ use self::upstreams::{Key, SEND_BUFFER, Upstreams};
 use self::wire::{Meter, Wire};
 use super::connect::{self, Upstream};
 use super::error::{ConnectError, io_reason};
+use super::routing::At;
 use super::{Connection, Context};
 use crate::captured::Captured;
 use crate::config::Proxy;
@@ -67,6 +69,11 @@ impl Site {
             Key::Original => connect::connect_original(context, workload, *direction, *original, *client).await,
             Key::Endpoint(address) => connect::connect(context, workload, address).await,
         }
+    }
+
+    fn at(&self) -> At<'_> {
+        let Self { context, workload, direction, original, client, .. } = self;
+        At { context, workload, direction: *direction, original: *original, client: *client }
     }
 
     fn address(&self, key: Key) -> SocketAddr {

@@ -80,12 +80,13 @@ pub(crate) fn node_grpc(place: &Place, args: &[&str]) -> String {
     run(place, &[&["env", &modules, "node", &program(name)], args].concat())
 }
 
-/// Where `cargo xtask setup` has put the packages: below cargo's target directory, which it finds in the same way.
-pub(crate) fn packages(list: &str) -> PathBuf {
+/// Where `cargo xtask setup` has put the packages of PyPI (`python`) or npm (`node`): below cargo's target directory, which
+/// it finds in the same way.
+pub(crate) fn packages(kind: &str) -> PathBuf {
     let running = env::current_exe().unwrap();
     let tagged = running.ancestors().find(|dir| dir.join("CACHEDIR.TAG").is_file());
     let target = tagged.map_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../target").into(), Path::to_path_buf);
-    let dir = target.join("test-tools").join(list);
+    let dir = target.join("test-tools").join(kind);
     assert!(dir.join("installed.txt").is_file(), "no packages in {}: run `cargo xtask setup`", dir.display());
     dir
 }

@@ -1,7 +1,8 @@
-//! Packages from npm: clients for the tests. `setup` calls it. They go below target/test-tools, as those from PyPI do; a
-//! change of the list or of Node renews them.
+//! Packages from npm, for the tests with real programs. `setup` calls it. They go below target/test-tools, so that nothing
+//! else of the machine is touched; a change of the list or of Node renews them. No package's own script is run.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -9,32 +10,30 @@ use anyhow::{Context, Result, bail};
 use crate::process::quietly;
 use crate::workspace::Workspace;
 
-/// The list, below the project's root.
-const MANIFEST: &str = "tests/netns/real/package.json";
-
-/// Below target/test-tools; the tests look there.
+/// What is installed, below the project's root.
+const LIST: &str = "tests/netns/propagation/npm/package.json";
+/// Where it goes, below target/test-tools; the tests look there.
 const DIR: &str = "node";
-
-/// Below the packages' directory: for which Node and which list they were installed.
+/// Below that directory: for which Node and which list it was installed.
 const STAMP: &str = "installed.txt";
 
 /// Returns once the packages are where the tests look for them.
 pub(crate) fn ensure(workspace: &Workspace) -> Result<()> {
-    let manifest = workspace.root().join(MANIFEST);
-    let text = fs::read_to_string(&manifest).with_context(|| format!("cannot read {}", manifest.display()))?;
+    let list = workspace.root().join(LIST);
+    let text = fs::read_to_string(&list).with_context(|| format!("cannot read {}", list.display()))?;
     let dir = workspace.target().join("test-tools").join(DIR);
     let wanted = format!("{}\n{text}", node()?);
-    if fs::read_to_string(dir.join(STAMP)).is_ok_and(|found| found == wanted) {
+    if is_installed(&dir, &wanted) {
         return Ok(());
     }
     if dir.exists() {
         fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()))?;
     }
     fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
-    fs::write(dir.join("package.json"), text).with_context(|| format!("cannot write to {}", dir.display()))?;
+    fs::write(dir.join("package.json"), &text).with_context(|| format!("cannot write to {}", dir.display()))?;
     let mut npm = Command::new("npm");
-    npm.args(["install", "--no-audit", "--no-fund", "--ignore-scripts", "--omit=dev", "--prefix"]).arg(&dir);
-    quietly(workspace, "installing packages from npm, needed to be clients that nobody here wrote", &mut npm)?;
+    npm.args(["install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"]).arg(&dir);
+    quietly(workspace, "installing packages from npm, needed to be an instrumented application", &mut npm)?;
     // Last: a run that was interrupted has no stamp.
     fs::write(dir.join(STAMP), wanted).with_context(|| format!("cannot write to {}", dir.display()))
 }
@@ -47,20 +46,23 @@ fn node() -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
+fn is_installed(dir: &Path, wanted: &str) -> bool {
+    fs::read_to_string(dir.join(STAMP)).is_ok_and(|found| found == wanted)
+}
+
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
-    use super::MANIFEST;
+    use super::*;
 
     #[test]
     fn every_package_has_its_version() {
-        let text = fs::read_to_string(format!("{}/../{MANIFEST}", env!("CARGO_MANIFEST_DIR"))).unwrap();
-        let (_, list) = text.split_once("\"dependencies\": {").unwrap();
-        let (list, _) = list.split_once('}').unwrap();
-        let packages: Vec<_> = list.lines().filter_map(|line| line.split_once("\": \"")).collect();
-        assert!(!packages.is_empty());
-        // No range, no tag: what is tested today is tested tomorrow.
-        assert!(packages.iter().all(|(_, version)| version.starts_with(|first: char| first.is_ascii_digit())));
+        let list = fs::read_to_string(format!("{}/../{LIST}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+        let (_, dependencies) = list.split_once("\"dependencies\": {").unwrap();
+        let versions: Vec<&str> =
+            dependencies.lines().filter_map(|line| line.split_once("\": \"")).map(|(_, v)| v).collect();
+        assert!(
+            !versions.is_empty() && versions.iter().all(|v| v.starts_with(|c: char| c.is_ascii_digit())),
+            "{versions:?}"
+        );
     }
 }

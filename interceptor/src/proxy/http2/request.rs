@@ -11,17 +11,16 @@ use http::header::{AUTHORIZATION, COOKIE, HOST, PROXY_AUTHORIZATION};
 use http::{HeaderMap, HeaderName, HeaderValue, request};
 use tokio::time::Instant;
 
-use super::Site;
 use super::answer::{grpc_code, is_grpc};
 use super::pump::head_len;
 use super::upstreams::Key;
-use crate::flow::{ErrorSide, Protocol, Record, RequestRecord, RouteHeader, TargetKind, TargetRecord, Verdict};
+use super::{Site, edits};
+use crate::flow::{ErrorSide, Notes, Protocol, Record, RequestRecord, TargetKind, TargetRecord, Verdict};
+use crate::propagate::Entered;
 use crate::proxy::record::ABANDONED;
 use crate::proxy::respond::Answer;
-use crate::route::{self, Query, ServiceRef, SpaceFrom, Target};
-
-/// Bytes of a path, host or header value that a record keeps.
-const MAX_TEXT: usize = 256;
+use crate::proxy::routing::{self, MAX_TEXT};
+use crate::route::{self, ServiceRef, SpaceFrom, Target};
 
 /// Fields that belong to somebody. The library does not tell whether they came as never to be indexed (RFC 7541, section
 /// 7.1.3), so they always leave as such.
@@ -32,6 +31,8 @@ pub(super) struct InFlight {
     site: Rc<Site>,
     /// Where it goes, if not to the original destination.
     endpoint: Option<(SocketAddr, ServiceRef)>,
+    /// In flight as long as this is kept.
+    entered: Entered,
     begin: Instant,
     /// Whether it is gRPC's.
     pub(super) is_grpc: bool,
@@ -47,6 +48,7 @@ impl InFlight {
         let mut request = Self {
             site: Rc::clone(site),
             endpoint: None,
+            entered: Entered::default(),
             begin: Instant::now(),
             is_grpc: is_grpc(&head.headers),
             record: empty(site, head),
@@ -64,46 +66,27 @@ impl InFlight {
         (request, checked)
     }
 
-    /// Decides where it goes, and adds the route header if it is to be added.
+    /// Decides where it goes, and changes of its head what is to be changed.
     fn route(&mut self, head: &mut request::Parts) {
         let site = &self.site;
         let snapshot = site.context.snapshot.load();
-        let names = snapshot.routing.route_headers.iter().enumerate();
-        let header = names.filter_map(|(place, name)| Some((place, head.headers.get(name.as_str())?))).next();
-        let decision = route::decide(
-            &snapshot,
-            &Query {
-                direction: site.direction,
-                workload: &site.workload.name,
-                destination: site.original,
-                header: header.map(|(_, value)| value.as_bytes()),
-                host: host(head),
-                turn: site.context.next_turn(),
-            },
-        );
-        let record = &mut self.record;
-        record.service = decision.service.cloned();
-        record.route_header = header.and_then(|(place, value)| {
-            let name = snapshot.route_header(place)?;
-            Some(RouteHeader { name: name.clone(), value: text(value.as_bytes()) })
-        });
-        record.injected = decision.inject;
-        record.space = decision.space_name().cloned();
-        record.space_from = decision.space_from;
-        record.chain = decision.chain();
-        record.route_reason = Some(decision.reason);
-        record.reason = decision.reason.as_str();
-        record.verdict = Verdict::Forwarded;
-        if let Target::Endpoint { address, service } = decision.target {
-            record.verdict = Verdict::Redirected;
+        let reader = snapshot.reader();
+        let fields = head.headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
+        let found = reader.read(fields);
+        let mut routed = routing::route(site.at(), &snapshot, &found, host(head));
+        let space = routed.decision.space_name().filter(|_| routed.decision.inject);
+        self.record.verdict = Verdict::Forwarded;
+        let added = edits::additions(reader, &found, space, routed.strip, &mut routed.notes);
+        routed.note(&mut self.record, &snapshot, &found);
+        if let Target::Endpoint { address, service } = routed.decision.target {
             self.endpoint = Some((address, service.clone()));
         }
-        if let Some((name, space)) = decision.space_name().filter(|_| decision.inject).and_then(|space| {
-            let name = HeaderName::from_bytes(snapshot.route_header(0)?.as_bytes()).ok()?;
-            Some((name, HeaderValue::from_str(space).ok()?))
-        }) {
-            head.headers.append(name, space);
+        let strip = routed.strip;
+        self.entered = routed.entered;
+        if strip {
+            edits::strip(reader, &mut head.headers);
         }
+        edits::add(added, &mut head.headers);
     }
 
     /// Where its upstream connection leads.
@@ -264,9 +247,10 @@ fn blank(site: &Site) -> RequestRecord {
         reason: ABANDONED,
         side: None,
         error: None,
+        notes: Notes::default(),
     }
 }
 
 fn text(bytes: &[u8]) -> Box<str> {
-    String::from_utf8_lossy(bytes.get(..MAX_TEXT).unwrap_or(bytes)).into()
+    routing::text(bytes, MAX_TEXT)
 }
