@@ -31,22 +31,24 @@ pub(super) fn command(plan: &Plan) -> Result<Command> {
 fn configuration(plan: &Plan) -> Value {
     let [default, azureuser] = plan.http_upstreams;
     let [default2, azureuser2] = plan.http2_upstreams;
-    let manager = |codec: &str, suffix: &str| json!({
-        "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-        "stat_prefix": "http",
-        "codec_type": codec,
-        "generate_request_id": false,
-        "stream_idle_timeout": "0s",
-        "common_http_protocol_options": { "idle_timeout": "3600s" },
-        "http_filters": [{
-            "name": "envoy.filters.http.router",
-            "typed_config": {
-                "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
-                "suppress_envoy_headers": true,
-            },
-        }],
-        "route_config": { "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": routes(suffix) }] },
-    });
+    let manager = |codec: &str, suffix: &str| {
+        json!({
+            "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+            "stat_prefix": "http",
+            "codec_type": codec,
+            "generate_request_id": false,
+            "stream_idle_timeout": "0s",
+            "common_http_protocol_options": { "idle_timeout": "3600s" },
+            "http_filters": [{
+                "name": "envoy.filters.http.router",
+                "typed_config": {
+                    "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
+                    "suppress_envoy_headers": true,
+                },
+            }],
+            "route_config": { "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": routes(suffix) }] },
+        })
+    };
     let tcp = json!({
         "@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
         "stat_prefix": "opaque",
