@@ -8,6 +8,7 @@ mod bulk;
 mod curl;
 mod events;
 mod grpc;
+mod http2;
 mod pools;
 mod proxies;
 mod servers;

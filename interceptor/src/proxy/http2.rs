@@ -184,8 +184,9 @@ fn builder(settings: &Proxy) -> h2::server::Builder {
         .initial_connection_window_size(bounds.connection_window)
         .max_header_list_size(u32::try_from(settings.max_head_bytes).unwrap_or(u32::MAX))
         .max_send_buffer_size(SEND_BUFFER)
-        // Resets are counted by the meter, which knows of time.
-        .max_pending_accept_reset_streams(usize::try_from(bounds.max_resets).unwrap_or(usize::MAX))
+        // Resets are counted by the meter, which knows of time; what was read in one piece with one too many is still
+        // looked at.
+        .max_pending_accept_reset_streams(usize::try_from(bounds.max_resets).unwrap_or(usize::MAX).saturating_add(1024))
         .enable_connect_protocol();
     builder
 }

@@ -7,6 +7,7 @@ mod broken;
 mod deadlines;
 mod detection;
 mod http2;
+mod http2_refused;
 mod inbound;
 mod inherited;
 mod opaque;
