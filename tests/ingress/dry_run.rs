@@ -4,8 +4,9 @@ use std::process::{Command, Output};
 
 use anyhow::{Context as _, Result, ensure};
 use interceptor_tests::bins;
+use interceptor_tests::manifests::repository;
 
-use crate::cluster::{Cluster, repository};
+use crate::cluster::Cluster;
 
 fn dry_run(cluster: &Cluster, more: &[&str]) -> Result<Output> {
     let mut command = Command::new(bins::interceptor()?);

@@ -7,6 +7,7 @@
 mod bad_input;
 mod labels;
 mod outage;
+mod rights;
 mod scale;
 
 use std::net::IpAddr;
@@ -30,6 +31,19 @@ struct Cluster {
     scene: Scene,
     kubelet: Kubelet,
     pods: u8,
+}
+
+/// What `status` says of the watch of a resource.
+fn watch<'s>(status: &'s Value, resource: &str) -> &'s Value {
+    let watches = status["source"]["watches"].as_array().unwrap();
+    watches.iter().find(|watch| watch["resource"] == resource).unwrap_or(&Value::Null)
+}
+
+/// The agent's `/metrics`.
+fn ask_metrics(cluster: &Cluster) -> String {
+    let node = cluster.scene.lab.on_node();
+    let response = crate::stage::Client::new(node, "127.0.0.1:15020".parse().unwrap()).raw("/metrics", &["Host: x"]);
+    String::from_utf8(response.body).unwrap()
 }
 
 fn resource(group: &str, plural: &str) -> &'static Resource {
