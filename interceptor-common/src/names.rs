@@ -6,6 +6,8 @@ pub const CAPTURE_CAPACITY: u32 = 262_144;
 pub const WORKLOADS_CAPACITY: u32 = 4096;
 /// Ports of this node's workloads that are intercepted inbound.
 pub const INBOUND_CAPACITY: u32 = 16_384;
+/// Addresses and ports on which applications of captured workloads listen.
+pub const LISTENING_CAPACITY: u32 = 65_536;
 /// Addresses of captured workloads.
 pub const PEERS_CAPACITY: u32 = 65_536;
 /// Inbound connections that know their real client.
@@ -30,6 +32,8 @@ names! {
     WORKLOADS = "WORKLOADS";
     /// See the table of [`crate`].
     INBOUND = "INBOUND";
+    /// See the table of [`crate`].
+    LISTENING = "LISTENING";
     /// See the table of [`crate`].
     PEERS = "PEERS";
     /// See the table of [`crate`].

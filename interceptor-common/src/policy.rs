@@ -138,14 +138,61 @@ pub fn connect(view: &impl ConnectView) -> Result<u32, Counter> {
     Ok(captured.index)
 }
 
+/// When connections to an inbound port are intercepted; the word of the map of such ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inbound {
+    /// While the hooks know of a socket that listens there.
+    WhileListening,
+    /// Always: a socket listens of which the hooks do not know, as it began before they were there.
+    Always,
+}
+
+impl Inbound {
+    /// The map's word.
+    pub const fn to_word(self) -> u32 {
+        match self {
+            Self::WhileListening => 0,
+            Self::Always => 1,
+        }
+    }
+
+    /// What the map's word says.
+    #[inline(always)]
+    pub const fn from_word(word: u32) -> Self {
+        if word == 0 { Self::WhileListening } else { Self::Always }
+    }
+}
+
+/// Which addresses of its pod a socket listens on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// What it is bound to; unspecified for all addresses, those of IPv4 where it is 0.0.0.0.
+    pub to: Address,
+    /// Whether it is an IPv6 socket that takes no IPv4.
+    pub v6_only: bool,
+}
+
+impl Bound {
+    /// Whether connections to this address of the pod are for it.
+    #[inline(always)]
+    pub fn takes(&self, address: &Address) -> bool {
+        if self.to.is_unspecified() {
+            return if address.is_v4() { self.to.is_v4() || !self.v6_only } else { !self.to.is_v4() };
+        }
+        self.to == *address
+    }
+}
+
 /// What the sk_lookup hook can ask about the world around one SYN.
 pub trait LookupView {
     /// The packet's source.
     fn remote(&self) -> Address;
     /// The packet's destination.
     fn local(&self) -> Endpoint;
-    /// Whether that destination is a port of a service in a space tree.
-    fn captured(&self, local: &Endpoint) -> bool;
+    /// Whether, and when, that destination is intercepted: it is a port of a service in a space tree.
+    fn captured(&self, local: &Endpoint) -> Option<Inbound>;
+    /// Whether the hooks know of a socket that listens there. Asked only where it makes a difference.
+    fn is_listening(&self, local: &Endpoint) -> bool;
     /// Whether the source is a captured workload.
     fn is_peer(&self, remote: &Address) -> bool;
     /// Whether the agent is [`alive`].
@@ -159,9 +206,9 @@ pub trait LookupView {
 #[inline(always)]
 pub fn lookup(view: &impl LookupView) -> Result<(), Counter> {
     let local = view.local();
-    if !view.captured(&local) {
+    let Some(captured) = view.captured(&local) else {
         return Err(Counter::InboundNotCaptured);
-    }
+    };
     let remote = view.remote();
     if remote == local.address || remote.is_loopback() {
         return Err(Counter::InboundLocal);
@@ -171,6 +218,10 @@ pub fn lookup(view: &impl LookupView) -> Result<(), Counter> {
     }
     if !view.agent_alive() {
         return Err(Counter::InboundAgentStale);
+    }
+    // The agent's listener would take what the application does not.
+    if captured == Inbound::WhileListening && !view.is_listening(&local) {
+        return Err(Counter::InboundNotListening);
     }
     Ok(())
 }
@@ -299,12 +350,19 @@ mod tests {
     #[derive(Clone, Copy)]
     struct Syn {
         remote: Address,
-        captured: bool,
+        captured: Option<Inbound>,
+        listening: bool,
         peer: bool,
         alive: bool,
     }
 
-    const SYN: Syn = Syn { remote: Address::v4([192, 0, 2, 9]), captured: true, peer: false, alive: true };
+    const SYN: Syn = Syn {
+        remote: Address::v4([192, 0, 2, 9]),
+        captured: Some(Inbound::WhileListening),
+        listening: true,
+        peer: false,
+        alive: true,
+    };
 
     impl LookupView for Syn {
         fn remote(&self) -> Address {
@@ -313,8 +371,11 @@ mod tests {
         fn local(&self) -> Endpoint {
             Endpoint::new(Address::v4([10, 0, 0, 2]), NetPort::from_host(8080))
         }
-        fn captured(&self, _local: &Endpoint) -> bool {
+        fn captured(&self, _local: &Endpoint) -> Option<Inbound> {
             self.captured
+        }
+        fn is_listening(&self, _local: &Endpoint) -> bool {
+            self.listening
         }
         fn is_peer(&self, _remote: &Address) -> bool {
             self.peer
@@ -328,7 +389,10 @@ mod tests {
     fn an_uncaptured_callers_connection_is_steered_and_every_other_passes() {
         assert_eq!(lookup(&SYN), Ok(()));
         for (syn, reason) in [
-            (Syn { captured: false, ..SYN }, Counter::InboundNotCaptured),
+            (Syn { captured: None, ..SYN }, Counter::InboundNotCaptured),
+            (Syn { captured: None, listening: false, ..SYN }, Counter::InboundNotCaptured),
+            (Syn { listening: false, ..SYN }, Counter::InboundNotListening),
+            (Syn { listening: false, peer: true, ..SYN }, Counter::InboundPeer),
             (Syn { remote: Address::v4([10, 0, 0, 2]), ..SYN }, Counter::InboundLocal),
             (Syn { remote: Address::v4([127, 0, 0, 1]), ..SYN }, Counter::InboundLocal),
             (Syn { remote: Address([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]), ..SYN }, Counter::InboundLocal),
@@ -336,6 +400,35 @@ mod tests {
             (Syn { alive: false, ..SYN }, Counter::InboundAgentStale),
         ] {
             assert_eq!(lookup(&syn), Err(reason));
+        }
+    }
+
+    #[test]
+    fn a_port_whose_listener_is_unknown_to_the_hooks_is_always_intercepted() {
+        for listening in [false, true] {
+            assert_eq!(lookup(&Syn { captured: Some(Inbound::Always), listening, ..SYN }), Ok(()));
+        }
+        for when in [Inbound::WhileListening, Inbound::Always] {
+            assert_eq!(Inbound::from_word(when.to_word()), when);
+        }
+    }
+
+    #[test]
+    fn a_socket_takes_connections_to_what_it_is_bound_to() {
+        let any = Address([0; 16]);
+        let (v4, other, v6) = (Address::v4([10, 0, 0, 2]), Address::v4([127, 0, 0, 1]), Address([0xfd; 16]));
+        let bound = |to, v6_only| Bound { to, v6_only };
+        for (socket, takes_v4, takes_v6) in [
+            (bound(Address::v4([0; 4]), false), true, false),
+            // `::` for both families, and for its own.
+            (bound(any, false), true, true),
+            (bound(any, true), false, true),
+            (bound(v4, false), true, false),
+            (bound(v6, false), false, true),
+            (bound(v6, true), false, true),
+            (bound(other, false), false, false),
+        ] {
+            assert_eq!((socket.takes(&v4), socket.takes(&v6)), (takes_v4, takes_v6), "{socket:?}");
         }
     }
 

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use interceptor_common::{Endpoint, policy};
 
 use super::close::Switched;
+use super::listening::Always;
 use crate::bpf::{BpfError, CaptureMaps};
-use crate::captured::Destinations;
+use crate::captured::{Captured, Destinations};
 use crate::snapshot::Destination;
 use crate::status::CapturedCounts;
 use crate::wanted::{Basis, Calls, Wanted};
@@ -29,6 +30,8 @@ pub(super) struct Addresses {
     switched: Option<Switched>,
     /// Ports that are intercepted inbound.
     inbound: HashSet<SocketAddr>,
+    /// Those of them that are intercepted whether their application listens or not.
+    always: Always,
     /// Addresses of the workloads that are attached.
     local: HashSet<IpAddr>,
     /// What the kernel refused, to be tried again.
@@ -47,6 +50,7 @@ impl Addresses {
             basis: Basis::default(),
             switched: notes.then(Switched::default),
             inbound: HashSet::new(),
+            always: Always::default(),
             local: HashSet::new(),
             failed: BTreeSet::new(),
             no_room: BTreeSet::new(),
@@ -124,6 +128,16 @@ impl Addresses {
         self.look_at(maps, wanted, changed);
     }
 
+    /// Leaves inbound ports on which nobody listens to what the hooks see. They see the workloads at the addresses `seen`.
+    pub(super) fn settle<'w>(
+        &mut self,
+        maps: &mut CaptureMaps,
+        seen: &HashSet<IpAddr>,
+        workloads: impl Iterator<Item = &'w Captured>,
+    ) {
+        self.always.settle(maps, seen, workloads);
+    }
+
     /// Tries again what failed.
     pub(super) fn retry(&mut self, maps: &mut CaptureMaps, wanted: &Wanted<'_>) {
         let failed: Vec<SocketAddr> = self.failed.iter().copied().collect();
@@ -198,7 +212,7 @@ impl Addresses {
     }
 
     fn intercept(&mut self, maps: &mut CaptureMaps, addr: SocketAddr) -> Result<(), BpfError> {
-        maps.inbound.insert(Endpoint::from(addr), 1)?;
+        self.always.begin(maps, addr)?;
         self.inbound.insert(addr);
         if let Some(switched) = &mut self.switched {
             switched.inbound.insert(addr);
@@ -209,6 +223,7 @@ impl Addresses {
     fn leave(&mut self, maps: &mut CaptureMaps, addr: SocketAddr) -> Result<(), BpfError> {
         maps.inbound.remove(&addr.into())?;
         self.inbound.remove(&addr);
+        self.always.end(&addr);
         Ok(())
     }
 

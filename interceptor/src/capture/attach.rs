@@ -5,7 +5,7 @@ use std::net::{IpAddr, TcpListener};
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use interceptor_common as common;
 
@@ -123,6 +123,7 @@ pub(super) fn attach(
         addresses: workload.addresses.clone(),
         cgroup,
         open: AtomicUsize::new(0),
+        refused: AtomicBool::new(false),
     });
     let link = match kernel.attach_netns(&captured.netns) {
         Ok(link) => Some(link),

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use arc_swap::ArcSwap;
 use interceptor_common::{ClientKey, Endpoint, Facts, FactsKey};
@@ -102,6 +102,7 @@ impl World {
             addresses: vec![origin.ip()],
             cgroup: None,
             open: AtomicUsize::new(0),
+            refused: AtomicBool::new(false),
         };
         let front = TcpListener::bind("127.0.0.1:0").await.unwrap();
         Self { context: Rc::new(context), workload: Arc::new(workload), kernel, front, origin }
@@ -126,8 +127,15 @@ impl World {
     pub(super) fn become_another_workload(&mut self) {
         let netns = Netns::open(OWN_NETNS.as_ref()).unwrap();
         let (name, addresses) = (Arc::clone(&self.workload.name), self.workload.addresses.clone());
-        self.workload =
-            Arc::new(Captured { name, netns, cookie: 2, addresses, cgroup: None, open: AtomicUsize::new(0) });
+        self.workload = Arc::new(Captured {
+            name,
+            netns,
+            cookie: 2,
+            addresses,
+            cgroup: None,
+            open: AtomicUsize::new(0),
+            refused: AtomicBool::new(false),
+        });
     }
 
     async fn open(
