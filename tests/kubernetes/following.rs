@@ -4,31 +4,13 @@ use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use interceptor::kubernetes::{News, Object, Selection, follow};
+use interceptor::kubernetes::{News, Selection, follow};
 use interceptor_tests::apiserver::{ApiServer, Fault};
-use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::server::{LIMIT, client, namespace, namespaces, pace};
-
-/// An object's name, and nothing else of it.
-#[derive(Debug, Deserialize)]
-struct Named {
-    metadata: Metadata,
-}
-
-#[derive(Debug, Deserialize)]
-struct Metadata {
-    name: String,
-}
-
-impl Object for Named {
-    const GROUP: &'static str = "";
-    const RESOURCE: &'static str = "namespaces";
-    const PATH: &'static str = "/api/v1/namespaces";
-}
+use crate::server::{LIMIT, Named, client, namespace, namespaces, pace};
 
 /// A server, a follower of its namespaces, and what that has told.
 struct Following {

@@ -5,6 +5,7 @@
 //! ClusterIPs always say the same.
 
 mod bad_input;
+mod in_cluster;
 mod labels;
 mod lives;
 mod outage;
