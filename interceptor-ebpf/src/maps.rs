@@ -141,7 +141,7 @@ pub(crate) fn begin_listening(local: &Endpoint) {
         return add(sockets, 1);
     }
     // Of two at once one makes the entry.
-    LISTENING.insert(local, &0, u64::from(BPF_NOEXIST)).ok();
+    LISTENING.insert(local, 0, u64::from(BPF_NOEXIST)).ok();
     if let Some(sockets) = LISTENING.get_ptr_mut(local) {
         add(sockets, 1);
     } else if let Some(when) = INBOUND.get_ptr_mut(local) {

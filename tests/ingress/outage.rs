@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use interceptor_tests::apiserver::Fault;
+use interceptor_tests::apiserver::resource::Resource;
 use interceptor_tests::wait;
 
 use crate::cluster::{Cluster, LIMIT};
@@ -59,5 +60,33 @@ fn answers_that_are_no_answers_are_told_and_tried_again() -> Result<()> {
             Ok(())
         })?;
     }
+    Ok(())
+}
+
+#[test]
+fn an_object_that_is_taken_over_while_its_deletion_is_under_way_stays() -> Result<()> {
+    let mut cluster = Cluster::start_own()?;
+    cluster.worked_example()?;
+    let manager = cluster.manager("one")?;
+    cluster.wait_hosts("azureuser", "azds-servicea", Some(&["azureuser.s.dev.servicea"]))?;
+    let ingresses =
+        Resource::named("networking.k8s.io", "ingresses").context("the test API server has no ingresses")?;
+    let services = Resource::named("", "services").context("the test API server has no services")?;
+    let (server, namespace) = (cluster.server()?, cluster.name("azureuser"));
+    server.fail("delete", "ingresses", Fault::Slow(Duration::from_secs(2)));
+    server.delete(services, &namespace, "servicea")?;
+    wait::until(LIMIT, "the deletion to be asked for", || {
+        let asked = server.calls().iter().any(|call| call.verb == "delete" && call.resource == "ingresses");
+        anyhow::ensure!(asked, "it is not");
+        Ok(())
+    })?;
+    // It is somebody else's from here on: the label that says whose it is has another value.
+    server.change(ingresses, &namespace, "azds-servicea", |object| {
+        object["metadata"]["labels"]["app.kubernetes.io/managed-by"] = "somebody".into();
+    })?;
+    sleep(Duration::from_secs(3));
+    server.heal();
+    let there = server.get(ingresses, &namespace, "azds-servicea")?;
+    anyhow::ensure!(there.is_some(), "it was deleted: {}", manager.log());
     Ok(())
 }

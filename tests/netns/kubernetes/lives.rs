@@ -54,7 +54,7 @@ fn what_an_init_container_calls_is_captured_before_there_is_an_application() {
     let status = cluster.wait_captured(3);
     let captured = state(&status, "azureuser/app-0").unwrap();
     let dir = cluster.container(&uid, "1417");
-    let init = pod.with_cgroup("init", dir.clone());
+    let init = pod.with_cgroup("init", dir);
     assert_eq!(call(&init, "/init"), "serviceb.azureuser");
     let flow = wait::until(LIMIT, "the record", || {
         flows(&cluster, "/init").pop().ok_or_else(|| anyhow::anyhow!("there is none"))

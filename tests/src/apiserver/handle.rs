@@ -110,7 +110,11 @@ impl Asked<'_> {
                 Ok(json_response(code, &object))
             }
             "delete" => {
-                let object = shared.store().delete(resource, &self.key())?;
+                let object = {
+                    let mut store = shared.store();
+                    self.preconditions(&*store.get(resource, &self.key())?)?;
+                    store.delete(resource, &self.key())?
+                };
                 shared.tell();
                 Ok(json_response(200, &object))
             }
@@ -136,6 +140,19 @@ impl Asked<'_> {
 
     fn object(&self) -> Result<Value, Refusal> {
         serde_json::from_slice(&self.body).map_err(|error| Refusal::of(400, format!("the body is no JSON: {error}")))
+    }
+
+    /// Whether the object is still the one that is to be deleted.
+    fn preconditions(&self, object: &Value) -> Result<(), Refusal> {
+        let wanted = if self.body.is_empty() { Value::Null } else { self.object()?["preconditions"].take() };
+        for key in ["uid", "resourceVersion"] {
+            let (wanted, there) = (&wanted[key], &object["metadata"][key]);
+            if !wanted.is_null() && wanted != there {
+                let message = format!("Precondition failed: {key} in precondition: {wanted}, in object meta: {there}");
+                return Err(Refusal::of(409, message));
+            }
+        }
+        Ok(())
     }
 
     fn patch(&self) -> Result<Edit, Refusal> {
