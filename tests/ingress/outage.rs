@@ -9,7 +9,7 @@ use interceptor_tests::apiserver::Fault;
 use interceptor_tests::apiserver::resource::Resource;
 use interceptor_tests::wait;
 
-use crate::cluster::{Cluster, LIMIT};
+use crate::cluster::{Cluster, LIMIT, Manager};
 
 #[test]
 fn an_outage_deletes_nothing_and_what_happened_meanwhile_is_caught_up_with() -> Result<()> {
@@ -88,5 +88,29 @@ fn an_object_that_is_taken_over_while_its_deletion_is_under_way_stays() -> Resul
     server.heal();
     let there = server.get(ingresses, &namespace, "azds-servicea")?;
     anyhow::ensure!(there.is_some(), "it was deleted: {}", manager.log());
+    Ok(())
+}
+
+#[test]
+fn a_manager_that_has_not_listed_everything_yet_deletes_nothing() -> Result<()> {
+    for missing in ["namespaces", "services"] {
+        let mut cluster = Cluster::start_own()?;
+        cluster.worked_example()?;
+        let first = cluster.manager("one")?;
+        cluster.wait_hosts("azureuser", "azds-servicea", Some(&["azureuser.s.dev.servicea"]))?;
+        first.end("-TERM")?;
+        cluster.server()?.fail("list", missing, Fault::Status(500));
+        let second = Manager::start(&cluster, "two")?;
+        // Long enough to hold the Lease, which was given up, and to write.
+        sleep(Duration::from_secs(4));
+        anyhow::ensure!(second.ask("/readyz").is_err(), "without {missing} it says that it is ready");
+        let deleted = cluster.server()?.calls().iter().filter(|call| call.verb == "delete").count();
+        anyhow::ensure!(deleted == 0, "without {missing} it deleted {deleted} objects: {}", second.log());
+        cluster.server()?.heal();
+        second.wait_leading(true, LIMIT)?;
+        cluster.service("dev", "servicec", &[("http", 80)])?;
+        cluster.wait_hosts("dev", "azds-servicec", Some(&["*.s.dev.servicec", "dev.servicec"]))?;
+        cluster.wait_hosts("azureuser", "azds-servicea", Some(&["azureuser.s.dev.servicea"]))?;
+    }
     Ok(())
 }
