@@ -65,13 +65,16 @@ fn listening_sockets_are_listed_with_what_they_take() {
         found
     };
     let v4 = TcpListener::bind("127.0.0.1:0").unwrap();
-    let v6 = TcpListener::bind("[::1]:0").unwrap();
+    // Bound to an address of IPv6, a socket takes no IPv4 whatever was asked for.
+    let (v6, one) = (TcpListener::bind("[::]:0").unwrap(), TcpListener::bind("[::1]:0").unwrap());
     let only = socket(AddressFamily::Inet6, SockType::Stream, SockFlag::SOCK_CLOEXEC, SockProtocol::Tcp).unwrap();
     setsockopt(&only, sockopt::Ipv6V6Only, &true).unwrap();
     bind(only.as_raw_fd(), &SockaddrStorage::from("[::]:0".parse::<SocketAddr>().unwrap())).unwrap();
     listen(&only, Backlog::new(1).unwrap()).unwrap();
     let only = TcpListener::from(only);
-    for (listener, family, v6_only) in [(&v4, Family::V4, false), (&v6, Family::V6, false), (&only, Family::V6, true)] {
+    for (listener, family, v6_only) in
+        [(&v4, Family::V4, false), (&v6, Family::V6, false), (&one, Family::V6, true), (&only, Family::V6, true)]
+    {
         let at = listener.local_addr().unwrap();
         assert_eq!(listed(family, at), Some(v6_only), "{at}");
     }
