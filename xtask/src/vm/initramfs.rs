@@ -24,6 +24,9 @@ const MODULES: [&str; 7] =
 const MODPROBE: &str = "sbin/modprobe";
 const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\n";
 
+/// A file of this machine that a program looks for, and where.
+const CONFIGURATION: [(&str, &str); 1] = [("/etc/ssl/openssl.cnf", "usr/lib/ssl/openssl.cnf")];
+
 const DIRECTORY: u32 = 0o040_755;
 const PROGRAM: u32 = 0o100_755;
 const FILE: u32 = 0o100_644;
@@ -41,6 +44,9 @@ pub(super) fn make(
         archive.directory(Path::new(dir))?;
     }
     archive.file("etc/passwd", FILE, PASSWD.as_bytes())?;
+    for (from, to) in CONFIGURATION {
+        archive.copy(to, FILE, Path::new(from))?;
+    }
     archive.file("tests", FILE, format!("{}\n", commands.join("\n")).as_bytes())?;
     for (place, file) in programs.iter() {
         archive.copy(place, PROGRAM, file)?;
