@@ -16,6 +16,8 @@ pub const CLIENTS_CAPACITY: u32 = 65_536;
 pub const DNS_CAPACITY: u32 = 16_384;
 /// Flows with kernel facts that the agent has not collected; the oldest give way.
 pub const FACTS_CAPACITY: u32 = 16_384;
+/// Sockets that the agent made to learn their network namespace; the oldest give way.
+pub const NAMESPACES_CAPACITY: u32 = 1024;
 /// Directions of connections that the kernel moves at once (`proxy.splice: kernel`); one more is moved by splice(2).
 pub const SPLICE_CAPACITY: u32 = 16_384;
 
@@ -43,6 +45,8 @@ names! {
     /// See the table of [`crate`].
     FACTS = "FACTS";
     /// See the table of [`crate`].
+    NAMESPACES = "NAMESPACES";
+    /// See the table of [`crate`].
     DNS_AGENTS = "DNS_AGENTS";
     /// See the table of [`crate`].
     DNS_SERVERS = "DNS_SERVERS";
@@ -64,6 +68,8 @@ names! {
     SKB_SEQ = "SKB_SEQ";
     /// Global that the agent sets: whether hooks log (`--ebpf-log`).
     DEBUG = "DEBUG";
+    /// cgroup/sock_create.
+    SOCK_CREATE = "on_sock_create";
     /// cgroup/connect4.
     CONNECT4 = "on_connect4";
     /// cgroup/connect6.

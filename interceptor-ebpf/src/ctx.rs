@@ -13,7 +13,7 @@ use aya_ebpf::{
         bpf_probe_read_kernel, bpf_sk_release, bpf_skc_to_tcp_sock,
     },
     maps::SockHash,
-    programs::{SkBuffContext, SkLookupContext, SockAddrContext, SockOpsContext},
+    programs::{SkBuffContext, SkLookupContext, SockAddrContext, SockContext, SockOpsContext},
 };
 use interceptor_common::{Address, Endpoint, NetPort, policy::Bound};
 
@@ -41,6 +41,13 @@ macro_rules! words {
 pub(crate) fn netns(ctx: &impl EbpfContext) -> u64 {
     // SAFETY: the helper takes the program's own context (sock_addr 5.7, sock_ops 5.15).
     unsafe { bpf_get_netns_cookie(ctx.as_ptr()) }
+}
+
+/// The cookie of the socket that a context of the kind `bpf_sock` stands for.
+#[inline(always)]
+pub(crate) fn cookie(ctx: &SockContext) -> u64 {
+    // SAFETY: the helper takes the program's own context (cgroup/sock since 5.8).
+    unsafe { bpf_get_socket_cookie(ctx.as_ptr()) }
 }
 
 /// Identifier of the calling task's cgroup.

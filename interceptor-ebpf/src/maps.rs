@@ -50,6 +50,8 @@ static CLIENTS: HashMap<ClientKey, Endpoint> = HashMap::with_max_entries(names::
 #[map]
 static FACTS: LruHashMap<FactsKey, Facts> = LruHashMap::with_max_entries(names::FACTS_CAPACITY, 0);
 #[map]
+static NAMESPACES: LruHashMap<u64, u64> = LruHashMap::with_max_entries(names::NAMESPACES_CAPACITY, 0);
+#[map]
 static DNS_AGENTS: HashMap<DnsKey, Endpoint> = HashMap::with_max_entries(names::DNS_CAPACITY, BPF_F_NO_PREALLOC);
 #[map]
 static DNS_SERVERS: HashMap<DnsKey, Endpoint> = HashMap::with_max_entries(names::DNS_CAPACITY, BPF_F_NO_PREALLOC);
@@ -213,6 +215,13 @@ pub(crate) fn facts(key: &FactsKey) -> Option<*mut Facts> {
 pub(crate) fn begin_facts(key: &FactsKey, facts: &Facts) {
     // A full map gives up its oldest entry; any other failure only leaves the record without kernel facts.
     FACTS.insert(key, facts, 0).ok();
+}
+
+/// Notes in which network namespace a new socket is.
+#[inline(always)]
+pub(crate) fn set_namespace(socket: u64, netns: u64) {
+    // A full map gives up its oldest entry; whoever asks for one that is not there says so.
+    NAMESPACES.insert(&socket, &netns, 0).ok();
 }
 
 /// The socket that what arrives at the socket with this cookie goes to.

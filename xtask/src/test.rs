@@ -12,6 +12,7 @@ use crate::build;
 use crate::process::shown;
 use crate::setup::{self, Purpose};
 use crate::tally::Tally;
+use crate::vm::{self, Accel};
 use crate::workspace::Workspace;
 
 /// Run the tests, all of them unless a tier is named
@@ -20,6 +21,8 @@ use crate::workspace::Workspace;
 Examples:
   cargo xtask test                      everything; needs root
   cargo xtask test --unit               what needs neither root nor the eBPF tools
+  cargo xtask test --vm                 on every kernel of the matrix, each in a virtual machine
+  cargo xtask test --vm --kernel 6.1 --kernel newest
   cargo xtask test --kubernetes         the source and the ingress manager on a real cluster ($KUBECONFIG)
   cargo xtask test --netns keep_alive   the tests of one tier with `keep_alive` in their names
   cargo xtask test --netns -- --nocapture --test-threads=1")]
@@ -30,6 +33,18 @@ pub(crate) struct Args {
     /// The agent as a whole, on network namespaces of this machine (root)
     #[arg(long)]
     netns: bool,
+    /// Tests of the netns tier on other kernels, in virtual machines; needs no root
+    #[arg(long)]
+    vm: bool,
+    /// A kernel for --vm: a series of Debian's (6.1), `newest`, or a file [default: 5.10, 6.1, 6.12 and newest]
+    #[arg(long = "kernel", value_name = "KERNEL", requires = "vm")]
+    kernels: Vec<String>,
+    /// The modules of a kernel that is a file (/lib/modules/VERSION)
+    #[arg(long, value_name = "DIR", requires = "kernels")]
+    modules: Option<PathBuf>,
+    /// What executes the virtual machines
+    #[arg(long, value_enum, default_value_t, requires = "vm")]
+    accel: Accel,
     /// The Kubernetes source and the ingress manager on the cluster that $KUBECONFIG names, which has no ingress manager of
     /// its own; makes namespaces and removes them
     #[arg(long)]
@@ -50,13 +65,16 @@ const ON_A_CLUSTER: [&str; 4] = ["cluster::", "manager::", "election::", "dry_ru
 
 /// Runs the command.
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
-    let all = !args.unit && !args.netns && !args.kubernetes;
+    let all = !args.unit && !args.netns && !args.kubernetes && !args.vm;
     let mut tally = Tally::default();
     if all || args.unit {
         tally.add("unit", || unit(workspace, args));
     }
     if all || args.netns {
         tally.add("netns", || netns(workspace, args));
+    }
+    if args.vm {
+        tally.add("vm", || vm::run(workspace, &machines(args)));
     }
     if args.kubernetes {
         tally.add("kubernetes", || kubernetes(workspace, args));
@@ -106,6 +124,16 @@ fn netns(workspace: &Workspace, args: &Args) -> Result<()> {
     // The tests' own package may depend on the agent's library: it must not fall back to an empty object.
     cargo.env("INTERCEPTOR_BIN", agent).env("INTERCEPTOR_EBPF", "require");
     shown("netns tests", with_selection(&mut cargo, args))
+}
+
+fn machines(args: &Args) -> vm::Options<'_> {
+    vm::Options {
+        kernels: &args.kernels,
+        modules: args.modules.clone(),
+        accel: args.accel,
+        filter: args.filter.as_deref(),
+        rest: &args.rest,
+    }
 }
 
 fn with_selection<'a>(cargo: &'a mut Command, args: &Args) -> &'a mut Command {

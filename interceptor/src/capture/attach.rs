@@ -16,7 +16,6 @@ use crate::discovery::{Missing, Pods};
 use crate::net::netns::Netns;
 use crate::net::socket::{self, Listeners};
 use crate::snapshot::Workload;
-use crate::sys;
 use crate::worker::{WorkerGone, WorkerHandle};
 
 /// A workload that could not be captured; it keeps its direct traffic.
@@ -41,9 +40,6 @@ pub(super) enum AttachError {
         /// Why.
         source: io::Error,
     },
-    /// The kernel does not tell namespaces apart.
-    #[error("reading the cookie of its network namespace: {0} (needs Linux 5.14)")]
-    Cookie(io::Error),
     /// The hooks refused it.
     #[error(transparent)]
     Bpf(#[from] BpfError),
@@ -113,7 +109,7 @@ pub(super) fn attach(
     let listen = |source| AttachError::Listen { port: outbound_port, source };
     let listeners = socket::listen_in(&netns, outbound_port, workers.len()).map_err(listen)?;
     let cookie = match listeners.first() {
-        Some(first) => sys::netns_cookie(&first.outbound).map_err(AttachError::Cookie)?,
+        Some(first) => kernel.netns_cookie(&netns, &first.outbound)?,
         None => return Err(WorkerGone.into()),
     };
     let captured = Arc::new(Captured {
