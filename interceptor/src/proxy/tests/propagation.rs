@@ -11,6 +11,9 @@ const TRACE: &str = "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0b
 const SAME_TRACE: &str = "b3: 4bf92f3577b34da6a3ce929d0e0e4736-1111111111111111-1\r\n";
 const OTHER_TRACE: &str = "traceparent: 00-11111111111111111111111111111111-00f067aa0ba902b7-01\r\n";
 
+/// Where a request's space was found, and what is noted of it.
+type Found = (SpaceFrom, Option<Note>);
+
 fn get(fields: &str) -> String {
     format!("GET /path HTTP/1.1\r\nHost: b\r\n{fields}\r\n")
 }
@@ -46,11 +49,7 @@ fn every_carrier_leads_to_its_space_and_goes_out_as_it_came() {
     ] {
         play(async move {
             let (origin, copy) = (Server::new().await, Server::new().await);
-            let setup = Setup {
-                copies: vec![("user", copy.address)],
-                routing: rules(&read, None),
-                ..Setup::default()
-            };
+            let setup = Setup { copies: vec![("user", copy.address)], routing: rules(&read, None), ..Setup::default() };
             let mut session = World::new(origin.address, setup).await.call(get(fields)).await;
             let mut server = copy.accept().await;
             answered(&mut session, &mut server, &get(fields)).await;
@@ -172,23 +171,23 @@ fn a_request_with_a_known_trace_id_gets_the_space_that_came_with_it() {
     let (with_one, with_two) = (format!("{TRACE}{ONE}"), format!("{TRACE}{TWO}"));
     let host = "Host: one.s.default.b.eus.azds.io\r\n";
     let (plain, ambiguous) = (SpaceFrom::Caller, Some(Note::AmbiguousTrace));
-    let rows: [(&str, PropagateMode, &[&str], &str, &str, SpaceFrom, Option<Note>); 8] = [
-        ("the same header", Trace, &[&with_one], TRACE, ONE, SpaceFrom::Trace, None),
-        ("another header with the same id", Trace, &[&with_one], SAME_TRACE, ONE, SpaceFrom::Trace, None),
-        ("another id", Trace, &[&with_one], OTHER_TRACE, OWN, plain, None),
+    let rows: [(&str, PropagateMode, &[&str], (&str, &str), Found); 8] = [
+        ("the same header", Trace, &[&with_one], (TRACE, ONE), (SpaceFrom::Trace, None)),
+        ("another header with the same id", Trace, &[&with_one], (SAME_TRACE, ONE), (SpaceFrom::Trace, None)),
+        ("another id", Trace, &[&with_one], (OTHER_TRACE, OWN), (plain, None)),
         ("no id", Trace, &[&with_one], "X: y\r\n", OWN, plain, None),
-        ("two spaces with one id", Trace, &[&with_one, &with_two], TRACE, OWN, plain, ambiguous),
-        ("one of no space", Trace, &[&with_one, TRACE], TRACE, OWN, plain, ambiguous),
-        ("off", Off, &[&with_one], TRACE, OWN, plain, None),
-        ("a space of its own", Trace, &[&with_one], &with_two, "", SpaceFrom::Header, None),
+        ("two spaces with one id", Trace, &[&with_one, &with_two], (TRACE, OWN), (plain, ambiguous)),
+        ("one of no space", Trace, &[&with_one, TRACE], (TRACE, OWN), (plain, ambiguous)),
+        ("off", Off, &[&with_one], (TRACE, OWN), (plain, None)),
+        ("a space of its own", Trace, &[&with_one], (&with_two, ""), (SpaceFrom::Header, None)),
     ];
-    for (what, mode, came, goes, added, from, note) in rows {
+    for (what, mode, came, (goes, added), expected) in rows {
         play(async move {
             let origin = Server::new().await;
             let world = pod(&origin, Some(mode), None).await;
             let (got, record) = called_then_calls(&world, &origin, came, goes).await;
             assert_eq!(got, get(&format!("{goes}{added}")), "{what}");
-            assert_eq!((record.space_from, record.notes.iter().next()), (from, note), "{what}");
+            assert_eq!((record.space_from, record.notes.iter().next()), expected, "{what}");
         });
     }
     play(async move {
@@ -198,7 +197,11 @@ fn a_request_with_a_known_trace_id_gets_the_space_that_came_with_it() {
         let mut incoming = world.called(&came).await;
         let mut application = origin.accept().await;
         application.expect(came.replacen("\r\n\r\n", &format!("\r\n{ONE}\r\n"), 1)).await;
-        assert_eq!(calls(&world, &origin, TRACE).await.0, get(&format!("{TRACE}{ONE}")), "a space of the Host counts, too");
+        assert_eq!(
+            calls(&world, &origin, TRACE).await.0,
+            get(&format!("{TRACE}{ONE}")),
+            "a space of the Host counts, too"
+        );
         application.send(OK).await;
         incoming.client.expect(OK).await;
         // After its answer: for as long as the grace.
@@ -262,21 +265,21 @@ fn a_trace_that_finds_no_room_is_noted() {
 fn a_single_flight_gives_its_space_to_requests_that_carry_nothing() {
     use PropagateMode::{SingleFlight, Trace};
     let (plain, ambiguous) = (SpaceFrom::Caller, Some(Note::AmbiguousFlight));
-    let rows: [(&str, PropagateMode, &[&str], &str, SpaceFrom, Option<Note>); 6] = [
-        ("one", SingleFlight, &[ONE], ONE, SpaceFrom::Flight, None),
-        ("two of one space", SingleFlight, &[ONE, ONE], ONE, SpaceFrom::Flight, None),
-        ("two of two spaces", SingleFlight, &[ONE, TWO], OWN, plain, ambiguous),
-        ("one of none", SingleFlight, &[ONE, ""], OWN, plain, ambiguous),
-        ("none", SingleFlight, &[], OWN, plain, None),
-        ("not asked for", Trace, &[ONE], OWN, plain, None),
+    let rows: [(&str, PropagateMode, &[&str], &str, Found); 6] = [
+        ("one", SingleFlight, &[ONE], ONE, (SpaceFrom::Flight, None)),
+        ("two of one space", SingleFlight, &[ONE, ONE], ONE, (SpaceFrom::Flight, None)),
+        ("two of two spaces", SingleFlight, &[ONE, TWO], OWN, (plain, ambiguous)),
+        ("one of none", SingleFlight, &[ONE, ""], OWN, (plain, ambiguous)),
+        ("none", SingleFlight, &[], OWN, (plain, None)),
+        ("not asked for", Trace, &[ONE], OWN, (plain, None)),
     ];
-    for (what, mode, came, added, from, note) in rows {
+    for (what, mode, came, added, expected) in rows {
         play(async move {
             let origin = Server::new().await;
             let world = pod(&origin, Some(mode), None).await;
             let (got, record) = called_then_calls(&world, &origin, came, "").await;
             assert_eq!(got, get(added), "{what}");
-            assert_eq!((record.space_from, record.notes.iter().next()), (from, note), "{what}");
+            assert_eq!((record.space_from, record.notes.iter().next()), expected, "{what}");
             assert_eq!(calls(&world, &origin, "").await.1.space_from, plain, "{what}: nothing is in flight any more");
         });
     }
@@ -335,7 +338,8 @@ fn a_request_that_this_agent_sends_to_a_pod_of_the_node_is_known_there() {
 fn callers_from_outside_lose_what_carries_a_space_if_that_is_asked_for() {
     let read = ["azds-route-as", "baggage/k"];
     let fields = "baggage: a=b, k=one\r\nX: y\r\nAzds-Route-As: one\r\n";
-    let host = |name: &str, fields: &str| format!("POST / HTTP/1.1\r\nHost: {name}\r\nContent-Length: 3\r\n{fields}\r\nabc");
+    let host =
+        |name: &str, fields: &str| format!("POST / HTTP/1.1\r\nHost: {name}\r\nContent-Length: 3\r\n{fields}\r\nabc");
     for (strip, name, got) in [
         (true, "b", "baggage: a=b\r\nX: y\r\n"),
         (true, "two.s.default.b.eus.azds.io", "baggage: a=b\r\nX: y\r\nazds-route-as: two\r\n"),
