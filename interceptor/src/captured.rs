@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 pub use destinations::{Assigned, Destinations};
 
 use crate::net::netns::Netns;
+use crate::propagate::Memory;
 
 /// A workload that is captured, as the data path needs it.
 #[derive(Debug)]
@@ -30,6 +31,8 @@ pub struct Captured {
     pub open: AtomicUsize,
     /// Whether its application has refused a connection since `capture` last looked.
     pub refused: AtomicBool,
+    /// What its requests left behind.
+    pub memory: Arc<Memory>,
 }
 
 impl Captured {

@@ -11,10 +11,11 @@ use interceptor_common as common;
 
 use crate::bpf::{BpfError, CaptureMaps, Kernel, NetnsLink};
 use crate::captured::Captured;
-use crate::config::NetnsRef;
+use crate::config::{NetnsRef, PropagateMode};
 use crate::discovery::{Missing, Pods};
 use crate::net::netns::Netns;
 use crate::net::socket::{self, Listeners};
+use crate::propagate::Memory;
 use crate::snapshot::Workload;
 use crate::worker::{WorkerGone, WorkerHandle};
 
@@ -120,6 +121,7 @@ pub(super) fn attach(
         cgroup,
         open: AtomicUsize::new(0),
         refused: AtomicBool::new(false),
+        memory: Memory::new(PropagateMode::Off),
     });
     let link = match kernel.attach_netns(&captured.netns) {
         Ok(link) => Some(link),
