@@ -33,6 +33,7 @@ impl Node {
         let kernel = Kernel::load(false, Programs::default()).unwrap();
         let controller = Controller::new(ControllerParts {
             kernel,
+            neighbours: Default::default(),
             destinations: Arc::new(Destinations::new(config.capture.outbound_port)),
             workers: Vec::new(),
             settings: config.capture,

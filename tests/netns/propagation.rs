@@ -12,7 +12,7 @@ use interceptor_tests::place::Place;
 use interceptor_tests::{Pod, Process};
 use serde_json::Value;
 
-use crate::stage::{Client, SUFFIX, Scene, Stage, http_service, vip};
+use crate::stage::{Client, SUFFIX, Scene, Stage, http_service, json, vip};
 
 /// The number of `back` in `default`.
 const BACK: u8 = 30;
@@ -78,18 +78,21 @@ fn sent(stage: &Stage, workload: &str, path: &str) -> Value {
 fn mixed(from: &Place, pod: &Pod, service: &str, clients: usize, each: usize) -> (usize, Option<Value>) {
     let wrong = std::thread::scope(|scope| {
         let client = |number: usize| {
-            let mut client = Client::new(from, pod.at(8080));
             move || {
-                let mut wrong = Vec::new();
+                let (mut wrong, mut kept) = (Vec::new(), None);
                 for round in 0..each {
                     let (space, answers) = match (number + round) % 2 {
                         0 => ("azureuser", "back.azureuser"),
                         _ => ("default", "back.default"),
                     };
-                    let answer = client.get(
-                        &format!("/mixed-{number}-{round}"),
-                        &[&host(space, service), &trace(number * each + round + 1)],
-                    );
+                    let path = format!("/mixed-{number}-{round}");
+                    let headers = [host(space, service), trace(number * each + round + 1)];
+                    let client = kept.get_or_insert_with(|| Client::new(from, pod.at(8080)));
+                    let response = client.raw(&path, &[&headers[0], &headers[1]]);
+                    if response.closes() {
+                        kept = None;
+                    }
+                    let answer = json(&response);
                     if last(&answer) != answers {
                         wrong.push(answer);
                     }
