@@ -57,7 +57,8 @@ fn parse(filter: &str) -> Result<EnvFilter, TelemetryError> {
     let directive = |part: &str| known(part) || part.contains(['=', '[', ':']) || part.starts_with("interceptor");
     let failed = |source| TelemetryError::Filter { filter: filter.to_owned(), source };
     let unknown = filter.split(',').map(str::trim).any(|part| !directive(part));
-    let checked = if unknown { "=" } else { filter };
+    // Every frame is a debug message to the library of HTTP/2: who wants them names it.
+    let checked = if unknown { "=".to_owned() } else { format!("h2=info,{filter}") };
     EnvFilter::try_new(checked).map_err(failed)
 }
 

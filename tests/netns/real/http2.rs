@@ -127,17 +127,18 @@ fn a_server_without_http2_is_said_so() {
 #[test]
 fn an_agent_that_ends_lets_streams_finish_and_tells_clients_to_open_no_more() {
     let (site, caller) = site("h2drain");
-    site.write("page.bin", &pattern(3_000_000));
+    let content = pattern(30_000_000);
+    site.write("page.bin", &content);
     let mut stage = site.scene.start();
     let out = stage.scene.lab.temp().join("slow").display().to_string();
     let url = format!("http://{}/page.bin", vip(NGINX));
-    // About two seconds; the agent is told to end in the middle.
-    let args = ["--silent", "--noproxy", "*", "--http2-prior-knowledge", "--limit-rate", "1500k", "-o", &out, &url];
+    // About six seconds; the agent is told to end in the middle.
+    let args = ["--silent", "--noproxy", "*", "--http2-prior-knowledge", "--limit-rate", "5M", "-o", &out, &url];
     let mut slow = caller.spawn("curl", args).unwrap();
     std::thread::sleep(std::time::Duration::from_millis(500));
-    assert!(slow.try_wait().unwrap().is_none());
+    slow.expect_running().unwrap();
     let status = stage.agent.stop().unwrap();
     assert!(status.success(), "{status}");
     assert!(slow.wait(crate::stage::LIMIT).unwrap().success(), "{}", slow.stderr());
-    assert!(fs::read(&out).unwrap() == pattern(3_000_000));
+    assert!(fs::read(&out).unwrap() == content);
 }

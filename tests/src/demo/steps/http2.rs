@@ -44,8 +44,8 @@ pub(super) fn two_spaces_over_one_connection(stage: &mut Stage) -> Result<()> {
 /// The bodies of the answers to both requests.
 fn ask(mut stream: TcpStream) -> Result<[String; 2]> {
     stream.set_read_timeout(Some(Duration::from_secs(10))).context("setting a read timeout")?;
-    // `:method GET`, `:scheme http` and `:path /` of HPACK's static table.
-    let plain = [0x82, 0x86, 0x84];
+    // `:method GET`, `:scheme http`, `:path /` and the name `:authority` of HPACK's static table.
+    let plain = [&[0x82, 0x86, 0x84, 1, 8][..], b"serviceD"].concat();
     let routed = [&plain[..], &[0, 13], b"azds-route-as", &[9], b"azureuser"].concat();
     let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     for (kind, flags, id, payload) in
