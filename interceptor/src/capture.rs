@@ -10,6 +10,7 @@ mod close;
 mod controller;
 mod dns;
 mod heartbeat;
+mod listening;
 
 pub use controller::{Controller, ControllerParts};
 pub use heartbeat::Heartbeat;

@@ -7,7 +7,7 @@ mod destinations;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 pub use destinations::{Assigned, Destinations};
 
@@ -31,4 +31,13 @@ pub struct Captured {
     pub open: AtomicUsize,
     /// What its requests left behind.
     pub memory: Arc<Memory>,
+    /// Whether its application has refused a connection since `capture` last looked.
+    pub refused: AtomicBool,
+}
+
+impl Captured {
+    /// Whether the hooks know it by this address: they hold the first one of each family.
+    pub fn is_known_to_hooks_at(&self, address: IpAddr) -> bool {
+        self.addresses.iter().find(|own| own.is_ipv4() == address.is_ipv4()) == Some(&address)
+    }
 }

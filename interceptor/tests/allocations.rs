@@ -11,7 +11,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 use interceptor::captured::{Captured, Destinations};
@@ -135,6 +135,7 @@ async fn proxy_one(front: TcpListener, to: SocketAddr) {
         cgroup: None,
         open: AtomicUsize::new(0),
         memory: Memory::new(PropagateMode::Trace),
+        refused: AtomicBool::new(false),
     };
     proxy::serve(Rc::new(context()), Arc::new(workload), Direction::Outbound, stream, client, to).await;
 }

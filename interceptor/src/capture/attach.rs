@@ -5,7 +5,7 @@ use std::net::{IpAddr, TcpListener};
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use interceptor_common as common;
 
@@ -17,7 +17,6 @@ use crate::net::netns::Netns;
 use crate::net::socket::{self, Listeners};
 use crate::propagate::Memory;
 use crate::snapshot::Workload;
-use crate::sys;
 use crate::worker::{WorkerGone, WorkerHandle};
 
 /// A workload that could not be captured; it keeps its direct traffic.
@@ -42,9 +41,6 @@ pub(super) enum AttachError {
         /// Why.
         source: io::Error,
     },
-    /// The kernel does not tell namespaces apart.
-    #[error("reading the cookie of its network namespace: {0} (needs Linux 5.14)")]
-    Cookie(io::Error),
     /// The hooks refused it.
     #[error(transparent)]
     Bpf(#[from] BpfError),
@@ -114,7 +110,7 @@ pub(super) fn attach(
     let listen = |source| AttachError::Listen { port: outbound_port, source };
     let listeners = socket::listen_in(&netns, outbound_port, workers.len()).map_err(listen)?;
     let cookie = match listeners.first() {
-        Some(first) => sys::netns_cookie(&first.outbound).map_err(AttachError::Cookie)?,
+        Some(first) => kernel.netns_cookie(&netns, &first.outbound)?,
         None => return Err(WorkerGone.into()),
     };
     let captured = Arc::new(Captured {
@@ -125,6 +121,7 @@ pub(super) fn attach(
         cgroup,
         open: AtomicUsize::new(0),
         memory: Memory::new(PropagateMode::Off),
+        refused: AtomicBool::new(false),
     });
     let link = match kernel.attach_netns(&captured.netns) {
         Ok(link) => Some(link),

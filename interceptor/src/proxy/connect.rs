@@ -6,6 +6,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use interceptor_common::ClientKey;
@@ -85,7 +86,13 @@ async fn dial(
     let deadline = context.settings.connect_timeout;
     let stream = match timeout(deadline, socket.connect(address)).await {
         Err(_) => return Err(fail(ConnectErrorKind::TimedOut)),
-        Ok(Err(error)) => return Err(fail(kind(error))),
+        Ok(Err(error)) => {
+            let kind = kind(error);
+            if client.is_some() && matches!(kind, ConnectErrorKind::Refused) {
+                workload.refused.store(true, Ordering::Relaxed);
+            }
+            return Err(fail(kind));
+        }
         Ok(Ok(stream)) => stream,
     };
     let source = local(&stream).map_err(ours)?;

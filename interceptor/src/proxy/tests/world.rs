@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use arc_swap::ArcSwap;
 use interceptor_common::{ClientKey, Endpoint, Facts, FactsKey};
@@ -113,6 +113,7 @@ impl World {
             cgroup: None,
             open: AtomicUsize::new(0),
             memory: Memory::new(setup.mode.unwrap_or(PropagateMode::Trace)),
+            refused: AtomicBool::new(false),
         };
         let front = TcpListener::bind("127.0.0.1:0").await.unwrap();
         Self { context: Rc::new(context), workload: Arc::new(workload), kernel, front, origin }
@@ -145,8 +146,16 @@ impl World {
         let netns = Netns::open(OWN_NETNS.as_ref()).unwrap();
         let (name, addresses) = (Arc::clone(&self.workload.name), self.workload.addresses.clone());
         let memory = Memory::new(PropagateMode::Trace);
-        self.workload =
-            Arc::new(Captured { name, netns, cookie: 2, addresses, cgroup: None, open: AtomicUsize::new(0), memory });
+        self.workload = Arc::new(Captured {
+            name,
+            netns,
+            cookie: 2,
+            addresses,
+            cgroup: None,
+            open: AtomicUsize::new(0),
+            refused: AtomicBool::new(false),
+            memory,
+        });
     }
 
     async fn open(
