@@ -77,6 +77,7 @@ fn context() -> Context {
         buffers: BufferPool::default(),
         turn: Cell::new(0),
         http: RefCell::new(HashSet::new()),
+        stopping: tokio::sync::watch::channel(false).1,
         neighbours: Default::default(),
         inherited: Default::default(),
     }

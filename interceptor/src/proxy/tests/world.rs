@@ -102,6 +102,7 @@ impl World {
             buffers: Default::default(),
             turn: Cell::default(),
             http: RefCell::default(),
+            stopping: tokio::sync::watch::channel(false).1,
             neighbours: Default::default(),
             inherited: Default::default(),
         };
