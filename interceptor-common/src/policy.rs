@@ -138,29 +138,57 @@ pub fn connect(view: &impl ConnectView) -> Result<u32, Counter> {
     Ok(captured.index)
 }
 
-/// Which connections to an inbound port are intercepted; the word of the map of such ports.
+/// Whose connections to an inbound port are intercepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Inbound {
-    /// Also while the hooks know of no socket that listens there: one may have begun before they were there.
-    pub always: bool,
-    /// Those of captured workloads, too, which have been routed already: all requests have to be seen.
-    pub from_peers: bool,
+pub enum Callers {
+    /// Those of captured workloads pass, as they have been routed already.
+    Outside,
+    /// Those of captured workloads, too: all requests into the workload have to be seen.
+    All,
 }
 
-const ALWAYS: u32 = 1;
-const FROM_PEERS: u32 = 2;
+/// When connections to an inbound port are intercepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// While the hooks know of a socket that listens there.
+    Listening,
+    /// Always: a socket listens of which the hooks do not know, as it began before they were there.
+    Always,
+}
+
+/// What is intercepted of the connections to an inbound port; the word of the map of such ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Inbound {
+    /// Whose.
+    pub callers: Callers,
+    /// When.
+    pub when: When,
+}
 
 impl Inbound {
+    /// The word's bit that says [`When::Always`].
+    pub const ALWAYS: u32 = 1;
+    const ALL: u32 = 2;
+
     /// The map's word.
-    #[inline(always)]
     pub const fn to_word(self) -> u32 {
-        (if self.always { ALWAYS } else { 0 }) | (if self.from_peers { FROM_PEERS } else { 0 })
+        let when = match self.when {
+            When::Listening => 0,
+            When::Always => Self::ALWAYS,
+        };
+        match self.callers {
+            Callers::Outside => when,
+            Callers::All => when | Self::ALL,
+        }
     }
 
     /// What the map's word says.
     #[inline(always)]
     pub const fn from_word(word: u32) -> Self {
-        Self { always: word & ALWAYS != 0, from_peers: word & FROM_PEERS != 0 }
+        Self {
+            callers: if word & Self::ALL == 0 { Callers::Outside } else { Callers::All },
+            when: if word & Self::ALWAYS == 0 { When::Listening } else { When::Always },
+        }
     }
 }
 
@@ -190,7 +218,7 @@ pub trait LookupView {
     fn remote(&self) -> Address;
     /// The packet's destination.
     fn local(&self) -> Endpoint;
-    /// Whether, and when, that destination is intercepted: it is a port of a service in a space tree.
+    /// What is intercepted of connections to that destination.
     fn captured(&self, local: &Endpoint) -> Option<Inbound>;
     /// Whether the hooks know of a socket that listens there. Asked only where it makes a difference.
     fn is_listening(&self, local: &Endpoint) -> bool;
@@ -214,14 +242,14 @@ pub fn lookup(view: &impl LookupView) -> Result<(), Counter> {
     if remote == local.address || remote.is_loopback() {
         return Err(Counter::InboundLocal);
     }
-    if !captured.from_peers && view.is_peer(&remote) {
+    if captured.callers == Callers::Outside && view.is_peer(&remote) {
         return Err(Counter::InboundPeer);
     }
     if !view.agent_alive() {
         return Err(Counter::InboundAgentStale);
     }
     // The agent's listener would take what the application does not.
-    if !captured.always && !view.is_listening(&local) {
+    if captured.when == When::Listening && !view.is_listening(&local) {
         return Err(Counter::InboundNotListening);
     }
     Ok(())
@@ -357,13 +385,10 @@ mod tests {
         alive: bool,
     }
 
-    const SYN: Syn = Syn {
-        remote: Address::v4([192, 0, 2, 9]),
-        captured: Some(Inbound { always: false, from_peers: false }),
-        listening: true,
-        peer: false,
-        alive: true,
-    };
+    const INBOUND: Inbound = Inbound { callers: Callers::Outside, when: When::Listening };
+
+    const SYN: Syn =
+        Syn { remote: Address::v4([192, 0, 2, 9]), captured: Some(INBOUND), listening: true, peer: false, alive: true };
 
     impl LookupView for Syn {
         fn remote(&self) -> Address {
@@ -388,7 +413,7 @@ mod tests {
 
     #[test]
     fn a_peers_connection_is_steered_where_all_have_to_be_seen_and_nothing_else_changes() {
-        let all = Syn { captured: Some(Inbound { always: false, from_peers: true }), ..SYN };
+        let all = Syn { captured: Some(Inbound { callers: Callers::All, ..INBOUND }), ..SYN };
         assert_eq!(lookup(&Syn { peer: true, ..all }), Ok(()));
         assert_eq!(lookup(&all), Ok(()));
         let local = Syn { remote: Address::v4([10, 0, 0, 2]), ..all };
@@ -417,13 +442,16 @@ mod tests {
     #[test]
     fn a_port_whose_listener_is_unknown_to_the_hooks_is_always_intercepted() {
         for listening in [false, true] {
-            assert_eq!(
-                lookup(&Syn { captured: Some(Inbound { always: true, from_peers: false }), listening, ..SYN }),
-                Ok(())
-            );
+            let always = Some(Inbound { when: When::Always, ..INBOUND });
+            assert_eq!(lookup(&Syn { captured: always, listening, ..SYN }), Ok(()));
         }
-        for (always, from_peers) in [(false, false), (false, true), (true, false), (true, true)] {
-            let inbound = Inbound { always, from_peers };
+        for (callers, when) in [
+            (Callers::Outside, When::Listening),
+            (Callers::Outside, When::Always),
+            (Callers::All, When::Listening),
+            (Callers::All, When::Always),
+        ] {
+            let inbound = Inbound { callers, when };
             assert_eq!(Inbound::from_word(inbound.to_word()), inbound);
         }
     }

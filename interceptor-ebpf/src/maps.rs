@@ -122,7 +122,7 @@ pub(crate) fn workload(netns: u64) -> Option<&'static Workload> {
     unsafe { WORKLOADS.get(netns) }
 }
 
-/// Whether, and when, a workload's port is intercepted inbound.
+/// What is intercepted of the connections to a workload's port.
 #[inline(always)]
 pub(crate) fn inbound(local: &Endpoint) -> Option<policy::Inbound> {
     // SAFETY: as for `captured`.
@@ -148,8 +148,8 @@ pub(crate) fn begin_listening(local: &Endpoint) {
         add(sockets, 1);
     } else if let Some(when) = INBOUND.get_ptr_mut(local) {
         // No room: intercepted whether it listens or not, as where the hooks were not there when it began.
-        // SAFETY: a live map value, read and written as a whole.
-        unsafe { when.write(policy::Inbound { always: true, ..policy::Inbound::from_word(*when) }.to_word()) };
+        // SAFETY: a live map value, read and written as a whole; the agent writes the same bit.
+        unsafe { when.write(when.read() | policy::Inbound::ALWAYS) };
     }
 }
 
@@ -221,7 +221,7 @@ pub(crate) fn begin_facts(key: &FactsKey, facts: &Facts) {
 #[inline(always)]
 pub(crate) fn set_namespace(socket: u64, netns: u64) {
     // A full map gives up its oldest entry; whoever asks for one that is not there says so.
-    NAMESPACES.insert(&socket, &netns, 0).ok();
+    NAMESPACES.insert(socket, netns, 0).ok();
 }
 
 /// The socket that what arrives at the socket with this cookie goes to.

@@ -29,10 +29,10 @@ pub struct Captured {
     pub cgroup: Option<PathBuf>,
     /// Its connections under way, over all workers.
     pub open: AtomicUsize,
-    /// What its requests left behind.
-    pub memory: Arc<Memory>,
     /// Whether its application has refused a connection since `capture` last looked.
     pub refused: AtomicBool,
+    /// What its requests left behind.
+    pub memory: Arc<Memory>,
 }
 
 impl Captured {

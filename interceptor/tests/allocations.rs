@@ -77,6 +77,7 @@ fn context() -> Context {
         buffers: BufferPool::default(),
         turn: Cell::new(0),
         http: RefCell::new(HashSet::new()),
+        stopping: tokio::sync::watch::channel(false).1,
         neighbours: Default::default(),
         inherited: Default::default(),
     }
@@ -134,8 +135,8 @@ async fn proxy_one(front: TcpListener, to: SocketAddr) {
         addresses: vec![to.ip()],
         cgroup: None,
         open: AtomicUsize::new(0),
-        memory: Memory::new(PropagateMode::Trace),
         refused: AtomicBool::new(false),
+        memory: Memory::new(PropagateMode::Trace),
     };
     proxy::serve(Rc::new(context()), Arc::new(workload), Direction::Outbound, stream, client, to).await;
 }

@@ -7,7 +7,9 @@
 mod bulk;
 mod curl;
 mod events;
+mod grpc;
 mod health;
+mod http2;
 mod pools;
 mod proxies;
 mod servers;

@@ -7,7 +7,8 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use interceptor_common::{Endpoint, policy};
+use interceptor_common::Endpoint;
+use interceptor_common::policy::{self, Callers};
 
 use super::close::Switched;
 use super::listening::Always;
@@ -28,12 +29,12 @@ pub(super) struct Addresses {
     basis: Basis,
     /// What has switched since it was last asked for; nothing is noted where nobody will ask.
     switched: Option<Switched>,
-    /// Ports that are intercepted inbound, and whether those of captured callers are, too.
-    inbound: HashMap<SocketAddr, bool>,
+    /// Ports that are intercepted inbound, and whose connections.
+    inbound: HashMap<SocketAddr, Callers>,
     /// Those of them that are intercepted whether their application listens or not.
     always: Always,
-    /// Addresses of the workloads that are attached, and whether all requests to them have to be seen.
-    local: HashMap<IpAddr, bool>,
+    /// Addresses of the workloads that are attached, and whose connections to them are intercepted.
+    local: HashMap<IpAddr, Callers>,
     /// What the kernel refused, to be tried again.
     failed: BTreeSet<SocketAddr>,
     /// What found no index. Not tried again before there is one, as it can be very many.
@@ -90,8 +91,8 @@ impl Addresses {
         self.look_at(maps, wanted, all.iter().copied().chain(gone));
     }
 
-    /// The addresses of the workloads that are attached, and whether all requests to them have to be seen.
-    pub(super) fn local(&self) -> &HashMap<IpAddr, bool> {
+    /// The addresses of the workloads that are attached, and whose connections to them are intercepted.
+    pub(super) fn local(&self) -> &HashMap<IpAddr, Callers> {
         &self.local
     }
 
@@ -119,9 +120,9 @@ impl Addresses {
     }
 
     /// Workloads were attached or detached, or have to see more or less: these are their addresses now.
-    pub(super) fn set_local(&mut self, maps: &mut CaptureMaps, wanted: &Wanted<'_>, local: HashMap<IpAddr, bool>) {
+    pub(super) fn set_local(&mut self, maps: &mut CaptureMaps, wanted: &Wanted<'_>, local: HashMap<IpAddr, Callers>) {
         let before = std::mem::replace(&mut self.local, local);
-        let came = self.local.iter().filter(|(ip, all)| before.get(ip) != Some(all)).map(|(ip, _)| *ip);
+        let came = self.local.iter().filter(|(ip, callers)| before.get(ip) != Some(callers)).map(|(ip, _)| *ip);
         let mut changed: Vec<SocketAddr> =
             came.flat_map(|ip| wanted.snapshot().destinations_at(ip)).map(|(at, _)| at).collect();
         changed.extend(self.inbound.keys().filter(|at| !self.local.contains_key(&at.ip())));
@@ -163,12 +164,12 @@ impl Addresses {
             Ok(())
         };
         let called = |destination: Destination<'_>| {
-            let from_peers = *self.local.get(&addr.ip())?;
-            let all = from_peers && destination.is_endpoint();
-            (all || wanted.inbound(&destination)).then_some(from_peers)
+            let callers = *self.local.get(&addr.ip())?;
+            let all = callers == Callers::All && destination.is_endpoint();
+            (all || wanted.inbound(&destination)).then_some(callers)
         };
         let inbound = match (destination.and_then(called), self.inbound.get(&addr)) {
-            (Some(from_peers), before) if before != Some(&from_peers) => self.intercept(maps, addr, from_peers),
+            (Some(callers), before) if before != Some(&callers) => self.intercept(maps, addr, callers),
             (None, Some(_)) => self.leave(maps, addr),
             _ => Ok(()),
         };
@@ -215,9 +216,9 @@ impl Addresses {
         Ok(())
     }
 
-    fn intercept(&mut self, maps: &mut CaptureMaps, addr: SocketAddr, from_peers: bool) -> Result<(), BpfError> {
-        self.always.begin(maps, addr, from_peers)?;
-        let before = self.inbound.insert(addr, from_peers);
+    fn intercept(&mut self, maps: &mut CaptureMaps, addr: SocketAddr, callers: Callers) -> Result<(), BpfError> {
+        self.always.begin(maps, addr, callers)?;
+        let before = self.inbound.insert(addr, callers);
         if let Some(switched) = self.switched.as_mut().filter(|_| before.is_none()) {
             switched.inbound.insert(addr);
         }

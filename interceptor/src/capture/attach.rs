@@ -120,8 +120,8 @@ pub(super) fn attach(
         addresses: workload.addresses.clone(),
         cgroup,
         open: AtomicUsize::new(0),
-        memory: Memory::new(PropagateMode::Off),
         refused: AtomicBool::new(false),
+        memory: Memory::new(PropagateMode::Off),
     });
     let link = match kernel.attach_netns(&captured.netns) {
         Ok(link) => Some(link),

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use interceptor_common::policy::Callers;
 use interceptor_common::{Address, names};
 
 use super::addresses::Addresses;
@@ -21,7 +22,7 @@ use crate::config::{Capture, Dns, NetnsRef, PropagateMode};
 use crate::discovery::Pods;
 use crate::metrics::Metrics;
 use crate::net::netns::Identity;
-use crate::propagate::Neighbours;
+use crate::propagate::{Memory, Neighbours};
 use crate::snapshot::{Delta, Snapshot, Workload};
 use crate::status::{self, StatusBoard, WorkloadState};
 use crate::wanted::{Calls, Wanted};
@@ -350,8 +351,11 @@ impl Controller {
     fn apply_local(&mut self, wanted: &Wanted<'_>) {
         let attached = || self.workloads.values().map(|attached| &attached.captured);
         let each = || attached().flat_map(|workload| workload.addresses.iter().map(move |ip| (*ip, &workload.memory)));
+        let callers = |memory: &Memory| {
+            if memory.mode().needs_all() { Callers::All } else { Callers::Outside }
+        };
         self.parts.neighbours.set(each().map(|(ip, memory)| (ip, Arc::clone(memory))));
-        let local: HashMap<IpAddr, bool> = each().map(|(ip, memory)| (ip, memory.mode().needs_all())).collect();
+        let local: HashMap<IpAddr, Callers> = each().map(|(ip, memory)| (ip, callers(memory))).collect();
         if local != *self.addresses.local() {
             self.addresses.set_local(&mut self.maps, wanted, local);
         }

@@ -11,7 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering;
 
 use interceptor_common::Endpoint;
-use interceptor_common::policy::{Bound, Inbound};
+use interceptor_common::policy::{Bound, Callers, Inbound, When};
 
 use crate::bpf::{BpfError, CaptureMaps};
 use crate::captured::Captured;
@@ -26,17 +26,17 @@ pub(super) struct Always {
 /// A port that is intercepted always.
 #[derive(Debug, Clone, Copy)]
 struct Port {
-    /// Whether the kernel's list was asked since it is.
+    /// Whose connections are.
+    callers: Callers,
+    /// Whether the kernel's list was asked since.
     asked: bool,
-    /// Whether connections of captured workloads are intercepted, too.
-    from_peers: bool,
 }
 
 impl Always {
     /// Intercepts a port, for the time being always.
-    pub(super) fn begin(&mut self, maps: &mut CaptureMaps, port: SocketAddr, from_peers: bool) -> Result<(), BpfError> {
-        maps.inbound.insert(Endpoint::from(port), Inbound { always: true, from_peers }.to_word())?;
-        self.ports.insert(port, Port { asked: false, from_peers });
+    pub(super) fn begin(&mut self, maps: &mut CaptureMaps, port: SocketAddr, callers: Callers) -> Result<(), BpfError> {
+        maps.inbound.insert(Endpoint::from(port), Inbound { callers, when: When::Always }.to_word())?;
+        self.ports.insert(port, Port { callers, asked: false });
         Ok(())
     }
 
@@ -60,40 +60,36 @@ impl Always {
             if !new && !refused {
                 continue;
             }
-            let is_due = |(port, kept): &(&SocketAddr, &Port)| {
-                (refused || !kept.asked) && seen.contains(&port.ip()) && workload.is_known_to_hooks_at(port.ip())
+            let is_due = |(at, port): &(&SocketAddr, &Port)| {
+                (refused || !port.asked) && seen.contains(&at.ip()) && workload.is_known_to_hooks_at(at.ip())
             };
-            let due: Vec<SocketAddr> = self.ports.iter().filter(is_due).map(|(port, _)| *port).collect();
+            let due: Vec<(SocketAddr, Port)> =
+                self.ports.iter().filter(is_due).map(|(at, port)| (*at, *port)).collect();
             if due.is_empty() {
                 continue;
             }
             match listening(workload) {
-                Ok(sockets) => due.into_iter().for_each(|port| self.settle_one(maps, &sockets, port)),
+                Ok(sockets) => due.into_iter().for_each(|(at, port)| self.settle_one(maps, &sockets, at, port)),
                 Err(error) => {
                     let error = error.to_string();
                     tracing::debug!(workload = %workload.name, error, "its ports are intercepted whether it listens or not");
-                    due.iter().for_each(|port| self.was_asked(port));
+                    self.ports.extend(due.into_iter().map(|(at, port)| (at, Port { asked: true, ..port })));
                 }
             }
         }
     }
 
-    fn was_asked(&mut self, port: &SocketAddr) {
-        if let Some(kept) = self.ports.get_mut(port) {
-            kept.asked = true;
-        }
-    }
-
-    fn settle_one(&mut self, maps: &mut CaptureMaps, sockets: &[(Bound, u16)], port: SocketAddr) {
-        let takes = |(bound, at): &(Bound, u16)| *at == port.port() && bound.takes(&port.ip().into());
+    fn settle_one(&mut self, maps: &mut CaptureMaps, sockets: &[(Bound, u16)], at: SocketAddr, port: Port) {
+        let takes = |(bound, own): &(Bound, u16)| *own == at.port() && bound.takes(&at.ip().into());
         if sockets.iter().any(takes) {
-            return self.was_asked(&port);
+            self.ports.insert(at, Port { asked: true, ..port });
+            return;
         }
-        let from_peers = self.ports.get(&port).is_some_and(|kept| kept.from_peers);
-        match maps.inbound.insert(Endpoint::from(port), Inbound { always: false, from_peers }.to_word()) {
-            Ok(()) => _ = self.ports.remove(&port),
+        let word = Inbound { callers: port.callers, when: When::Listening }.to_word();
+        match maps.inbound.insert(Endpoint::from(at), word) {
+            Ok(()) => _ = self.ports.remove(&at),
             // Asked again at the next sweep.
-            Err(error) => tracing::debug!(%port, %error, "leaving a port to what the hooks see"),
+            Err(error) => tracing::debug!(port = %at, %error, "leaving a port to what the hooks see"),
         }
     }
 }

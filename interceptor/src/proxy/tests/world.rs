@@ -102,6 +102,7 @@ impl World {
             buffers: Default::default(),
             turn: Cell::default(),
             http: RefCell::default(),
+            stopping: tokio::sync::watch::channel(false).1,
             neighbours: Default::default(),
             inherited: Default::default(),
         };
@@ -112,8 +113,8 @@ impl World {
             addresses: vec![origin.ip()],
             cgroup: None,
             open: AtomicUsize::new(0),
-            memory: Memory::new(setup.mode.unwrap_or(PropagateMode::Trace)),
             refused: AtomicBool::new(false),
+            memory: Memory::new(setup.mode.unwrap_or(PropagateMode::Trace)),
         };
         let front = TcpListener::bind("127.0.0.1:0").await.unwrap();
         Self { context: Rc::new(context), workload: Arc::new(workload), kernel, front, origin }
