@@ -25,6 +25,8 @@ mod sk_lookup;
 mod sock_ops;
 #[cfg(target_arch = "bpf")]
 mod splice;
+#[cfg(target_arch = "bpf")]
+mod threads;
 
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}

@@ -11,9 +11,11 @@ mod maps;
 mod object;
 mod offsets;
 mod splice;
+mod threads;
 
 pub use error::BpfError;
 pub use inspect::{Attachment, attachments};
 pub use load::{CgroupLinks, HookState, Kernel, NetnsLink, Programs};
 pub use maps::{CaptureMaps, ControlMap, FlowMaps, KernelCounters};
 pub use offsets::{Offsets, OffsetsError};
+pub use threads::{ReadsLink, SendsLink};

@@ -19,6 +19,7 @@ mod record;
 mod respond;
 pub mod selftest;
 mod splice;
+pub(crate) mod threads;
 #[cfg(test)]
 mod tests;
 

@@ -24,7 +24,7 @@ use interceptor::net::netns::Netns;
 use interceptor::proxy::{self, Context};
 use interceptor::route::Direction;
 use interceptor::snapshot::Snapshot;
-use interceptor_common::{ClientKey, Endpoint, Facts, FactsKey};
+use interceptor_common::{Client, ClientKey, Facts, FactsKey};
 
 /// Counts what is asked of the system's allocator.
 struct Counting;
@@ -52,7 +52,7 @@ static ALLOCATOR: Counting = Counting;
 struct NoKernel;
 
 impl KernelSide for NoKernel {
-    fn set_client(&mut self, _key: ClientKey, _client: Endpoint) -> bool {
+    fn set_client(&mut self, _key: ClientKey, _client: Client) -> bool {
         true
     }
     fn remove_client(&mut self, _key: &ClientKey) {}
@@ -132,6 +132,7 @@ async fn proxy_one(front: TcpListener, to: SocketAddr) {
         addresses: vec![to.ip()],
         cgroup: None,
         open: AtomicUsize::new(0),
+        threads: Default::default(),
     };
     proxy::serve(Rc::new(context()), Arc::new(workload), Direction::Outbound, stream, client, to).await;
 }

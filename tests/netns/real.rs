@@ -11,7 +11,7 @@ mod pools;
 mod proxies;
 mod servers;
 mod site;
-mod tools;
+pub(crate) mod tools;
 mod websocket;
 
 use std::fs;

@@ -14,6 +14,7 @@ use super::addresses::Addresses;
 use super::attach::{Attached, attach, open};
 use super::close::Closer;
 use super::dns::Names;
+use super::threads::ThreadHooks;
 use crate::bpf::{BpfError, CaptureMaps, CgroupLinks, HookState, Kernel};
 use crate::captured::Destinations;
 use crate::cgroup;
@@ -57,6 +58,7 @@ pub struct Controller {
     peers: HashSet<IpAddr>,
     workloads: HashMap<Arc<str>, Attached>,
     names: Names,
+    threads: ThreadHooks,
     /// Where established connections of switched destinations are to be closed, and can be.
     closer: Option<Closer>,
 }
@@ -91,6 +93,7 @@ impl Controller {
             peers: HashSet::new(),
             workloads: HashMap::new(),
             names,
+            threads: ThreadHooks::default(),
         })
     }
 
@@ -130,6 +133,7 @@ impl Controller {
         }
         // Also when no workload has changed: one may live in another place of its tree now.
         self.apply_names(snapshot, false);
+        self.apply_threads();
     }
 
     /// Waits until something about the pods may have changed. To be followed by [`follow_pods`](Self::follow_pods); may be
@@ -153,6 +157,7 @@ impl Controller {
         // As after a sweep.
         drop(self.addresses.take_switched());
         self.apply_names(snapshot, false);
+        self.apply_threads();
     }
 
     /// Looks after workloads whose namespace went away or was made anew, and tries failed ones again.
@@ -170,11 +175,13 @@ impl Controller {
         // What switches here are ports of workloads that have just come: their connections stay.
         drop(self.addresses.take_switched());
         self.apply_names(snapshot, true);
+        self.apply_threads();
     }
 
     /// Lets all new outbound connections pass; what is under way goes on.
     pub fn stop(&mut self) {
         self.cgroups.clear();
+        self.threads = ThreadHooks::default();
     }
 
     /// How many workloads are captured.
@@ -312,6 +319,20 @@ impl Controller {
         self.names.apply(&mut self.maps, &self.parts.workers, snapshot, attached, sweep);
         if let Some(report) = self.names.news() {
             self.parts.status.set_dns(report);
+        }
+    }
+
+    /// Follows the threads of the attached workloads that ask for it, and of no others: with none, nothing is attached.
+    fn apply_threads(&mut self) {
+        let wants = |attached: &Attached| true;
+        let wanted = self.workloads.values().any(wants);
+        let cgroups = self.cgroups.keys().map(PathBuf::as_path);
+        let possible = self.threads.apply(&mut self.parts.kernel, &self.parts.status, cgroups, wanted);
+        for attached in self.workloads.values_mut() {
+            let followed = possible && wants(attached);
+            if followed != attached.captured.threads.are_followed() {
+                log(attached.follow_threads(&mut self.maps, followed), "telling whose threads are followed");
+            }
         }
     }
 

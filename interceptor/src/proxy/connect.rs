@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use interceptor_common::ClientKey;
+use interceptor_common::{Client, ClientKey};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
@@ -17,6 +17,7 @@ use super::error::{ConnectError, ConnectErrorKind};
 use crate::captured::Captured;
 use crate::net::side::Side;
 use crate::net::socket;
+use crate::sys;
 
 /// An established connection to an upstream.
 pub struct Upstream {
@@ -30,6 +31,8 @@ pub struct Upstream {
     pub source: SocketAddr,
     /// Clients that it served and that have left.
     pub clients: u32,
+    /// What the hooks know it by, where it leads to an application whose threads are followed.
+    pub number: Option<u64>,
     _client: Option<ClientEntry>,
 }
 
@@ -78,10 +81,16 @@ async fn dial(
     let source = client.map(|_| address.ip());
     let ours = |error| fail(ConnectErrorKind::Socket(error));
     let socket = socket::upstream(&workload.netns, address, source).map_err(ours)?;
+    let followed = client.is_some() && workload.threads.are_followed();
+    let number = if followed { sys::socket_cookie(&socket).map_err(ours)? } else { 0 };
     let entry = match client {
-        Some(client) => name_client(context, workload, socket.local_addr().map_err(ours)?, client),
+        Some(client) => {
+            let client = Client::new(client.into(), number);
+            name_client(context, workload, socket.local_addr().map_err(ours)?, client)
+        }
         None => None,
     };
+    let number = entry.as_ref().map(|_| number).filter(|number| *number != 0);
     let deadline = context.settings.connect_timeout;
     let stream = match timeout(deadline, socket.connect(address)).await {
         Err(_) => return Err(fail(ConnectErrorKind::TimedOut)),
@@ -90,7 +99,8 @@ async fn dial(
     };
     let source = local(&stream).map_err(ours)?;
     let took = begin.elapsed();
-    Ok(Upstream { side: Side::new(stream, &context.buffers), address, took, source, clients: 0, _client: entry })
+    let side = Side::new(stream, &context.buffers);
+    Ok(Upstream { side, address, took, source, clients: 0, number, _client: entry })
 }
 
 fn local(stream: &TcpStream) -> io::Result<SocketAddr> {
@@ -102,10 +112,10 @@ fn name_client(
     context: &Rc<Context>,
     workload: &Captured,
     source: SocketAddr,
-    client: SocketAddr,
+    client: Client,
 ) -> Option<ClientEntry> {
     let key = ClientKey::new(workload.cookie, source.into());
-    if context.kernel.borrow_mut().set_client(key, client.into()) {
+    if context.kernel.borrow_mut().set_client(key, client) {
         return Some(ClientEntry { context: Rc::clone(context), key });
     }
     context.metrics.real_client_table_full();

@@ -34,6 +34,7 @@ use self::request::RequestInFlight;
 use self::upstreams::{Key, Upstreams};
 use super::connect::Upstream;
 use super::respond::Answer;
+use super::threads::{self, Traced};
 use super::{Connection, opaque};
 use crate::config::Splice;
 use crate::flow::TargetRecord;
@@ -132,6 +133,8 @@ async fn handle(
             reused: reused && upstreams.has_served(&upstream),
             may_splice: settings.splice != Splice::Copy,
         };
+        // Before a byte of it can reach the application.
+        let _given = threads::give(connection, &upstream, request.id(), request.space());
         let mut exchange = Exchange::new(message, facts, settings.max_head_bytes);
         let mut patience = settings.first_byte_timeout.map(|limit| Box::pin(sleep(limit)));
         let end = poll_fn(|cx| {

@@ -72,6 +72,16 @@ impl RequestInFlight {
         Self { header_name: snapshot.route_header(0).cloned(), endpoint, begin: Instant::now(), record }
     }
 
+    /// Its number.
+    pub(super) fn id(&self) -> u64 {
+        self.record.id
+    }
+
+    /// The space that was decided for it.
+    pub(super) fn space(&self) -> Option<&Arc<str>> {
+        self.record.space.as_ref()
+    }
+
     /// Where its upstream connection leads.
     pub(super) fn key(&self) -> Key {
         self.endpoint.as_ref().map_or(Key::Original, |(address, _)| Key::Endpoint(*address))

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use arc_swap::ArcSwap;
-use interceptor_common::{ClientKey, Endpoint, Facts, FactsKey};
+use interceptor_common::{Client, ClientKey, Endpoint, Facts, FactsKey};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
@@ -49,9 +49,9 @@ pub(super) struct Kernel {
 struct Hooks(Rc<Kernel>);
 
 impl KernelSide for Hooks {
-    fn set_client(&mut self, _key: ClientKey, client: Endpoint) -> bool {
+    fn set_client(&mut self, _key: ClientKey, client: Client) -> bool {
         if !self.0.is_full.get() {
-            self.0.clients.borrow_mut().push(client);
+            self.0.clients.borrow_mut().push(client.client);
         }
         !self.0.is_full.get()
     }
@@ -102,6 +102,7 @@ impl World {
             addresses: vec![origin.ip()],
             cgroup: None,
             open: AtomicUsize::new(0),
+        threads: Default::default(),
         };
         let front = TcpListener::bind("127.0.0.1:0").await.unwrap();
         Self { context: Rc::new(context), workload: Arc::new(workload), kernel, front, origin }
@@ -127,7 +128,7 @@ impl World {
         let netns = Netns::open(OWN_NETNS.as_ref()).unwrap();
         let (name, addresses) = (Arc::clone(&self.workload.name), self.workload.addresses.clone());
         self.workload =
-            Arc::new(Captured { name, netns, cookie: 2, addresses, cgroup: None, open: AtomicUsize::new(0) });
+            Arc::new(Captured { threads: Default::default(), name, netns, cookie: 2, addresses, cgroup: None, open: AtomicUsize::new(0) });
     }
 
     async fn open(
