@@ -9,7 +9,7 @@
 //! | `CAPTURE` | hash | [`Endpoint`] → `u32` ([`policy::Captured`]) | agent | connect4/6 | while the destination is captured |
 //! | `ORIGINALS` | hash | `u32` index → [`Endpoint`] | agent | getpeername4/6, getsockname6 | index in use or not yet reused |
 //! | `WORKLOADS` | hash | netns cookie → [`Workload`] | agent | connect4/6, getsockname4/6 | while the workload's listeners are open |
-//! | `INBOUND` | hash | [`Endpoint`] of a workload → `u32` (1) | agent | sk_lookup | while that port is intercepted |
+//! | `INBOUND` | hash | [`Endpoint`] of a workload → `u32` (whose connections) | agent | sk_lookup | while that port is intercepted |
 //! | `PEERS` | hash | [`Address`] → `u32` (1) | agent | sk_lookup | while that workload and its calls are captured |
 //! | `LISTENERS` | sockhash | [`Address`] of a workload → inbound listener | agent | sk_lookup | while the listener is open (the kernel removes closed sockets) |
 //! | `CLIENTS` | hash | [`ClientKey`] → [`Client`] | agent | getpeername4/6, sock_ops | one inbound connection to the application |

@@ -138,14 +138,19 @@ pub fn connect(view: &impl ConnectView) -> Result<u32, Counter> {
     Ok(captured.index)
 }
 
+/// The word of the map of inbound ports: connections of captured workloads pass, as they have been routed already.
+pub const INBOUND_OUTSIDE: u32 = 1;
+/// The same where connections of captured workloads are intercepted, too: all requests into the workload have to be seen.
+pub const INBOUND_ALL: u32 = 2;
+
 /// What the sk_lookup hook can ask about the world around one SYN.
 pub trait LookupView {
     /// The packet's source.
     fn remote(&self) -> Address;
     /// The packet's destination.
     fn local(&self) -> Endpoint;
-    /// Whether that destination is a port of a service in a space tree.
-    fn captured(&self, local: &Endpoint) -> bool;
+    /// What the map of inbound ports says of the destination: [`INBOUND_OUTSIDE`] or [`INBOUND_ALL`].
+    fn captured(&self, local: &Endpoint) -> Option<u32>;
     /// Whether the source is a captured workload.
     fn is_peer(&self, remote: &Address) -> bool;
     /// Whether the agent is [`alive`].
@@ -159,14 +164,14 @@ pub trait LookupView {
 #[inline(always)]
 pub fn lookup(view: &impl LookupView) -> Result<(), Counter> {
     let local = view.local();
-    if !view.captured(&local) {
+    let Some(callers) = view.captured(&local) else {
         return Err(Counter::InboundNotCaptured);
-    }
+    };
     let remote = view.remote();
     if remote == local.address || remote.is_loopback() {
         return Err(Counter::InboundLocal);
     }
-    if view.is_peer(&remote) {
+    if callers != INBOUND_ALL && view.is_peer(&remote) {
         return Err(Counter::InboundPeer);
     }
     if !view.agent_alive() {

@@ -142,8 +142,8 @@ pub(crate) fn workload(netns: u64) -> Option<&'static Workload> {
 
 /// Whether a workload's port is intercepted inbound.
 #[inline(always)]
-pub(crate) fn inbound(local: &Endpoint) -> bool {
-    INBOUND.get_ptr(local).is_some()
+pub(crate) fn inbound(local: &Endpoint) -> Option<u32> {
+    INBOUND.get_ptr(local).map(|word| unsafe { *word })
 }
 
 /// Whether an address is that of a captured workload.

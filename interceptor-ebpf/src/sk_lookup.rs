@@ -31,7 +31,7 @@ impl LookupView for View {
         self.local
     }
     #[inline(always)]
-    fn captured(&self, local: &Endpoint) -> bool {
+    fn captured(&self, local: &Endpoint) -> Option<u32> {
         maps::inbound(local)
     }
     #[inline(always)]

@@ -14,6 +14,7 @@ pub use destinations::{Assigned, Destinations};
 pub use threads::Threads;
 
 use crate::net::netns::Netns;
+use crate::propagate::Memory;
 
 /// A workload that is captured, as the data path needs it.
 #[derive(Debug)]
@@ -32,4 +33,6 @@ pub struct Captured {
     pub open: AtomicUsize,
     /// What its threads are found by.
     pub threads: Threads,
+    /// What its requests left behind.
+    pub memory: Arc<Memory>,
 }

@@ -17,6 +17,7 @@ pub mod http1;
 mod opaque;
 mod record;
 mod respond;
+mod routing;
 pub mod selftest;
 mod splice;
 pub(crate) mod threads;
@@ -79,6 +80,8 @@ pub async fn serve(
     match detected {
         Detected::Http1 => http1::serve(&mut connection, client, dialled).await,
         Detected::Opaque => {
+            let _unseen =
+                routing::enter_unseen(&connection.workload, direction, &connection.context.snapshot.load());
             let upstream = match dialled {
                 Some(upstream) => Ok(upstream),
                 None => connection.connect_original().await,

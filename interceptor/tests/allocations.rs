@@ -15,12 +15,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 use interceptor::captured::{Captured, Destinations};
-use interceptor::config::{Config, Proxy};
+use interceptor::config::{Config, PropagateMode, Proxy};
 use interceptor::flow::Hub;
 use interceptor::kernel::KernelSide;
 use interceptor::metrics::Metrics;
 use interceptor::net::buffer::BufferPool;
 use interceptor::net::netns::Netns;
+use interceptor::propagate::Memory;
 use interceptor::proxy::{self, Context};
 use interceptor::route::Direction;
 use interceptor::snapshot::Snapshot;
@@ -76,6 +77,7 @@ fn context() -> Context {
         buffers: BufferPool::default(),
         turn: Cell::new(0),
         http: RefCell::new(HashSet::new()),
+        neighbours: Default::default(),
         inherited: Default::default(),
     }
 }
@@ -133,6 +135,7 @@ async fn proxy_one(front: TcpListener, to: SocketAddr) {
         cgroup: None,
         open: AtomicUsize::new(0),
         threads: Default::default(),
+        memory: Memory::new(PropagateMode::Trace),
     };
     proxy::serve(Rc::new(context()), Arc::new(workload), Direction::Outbound, stream, client, to).await;
 }

@@ -29,7 +29,7 @@ pub(crate) fn read(mut bytes: &[u8]) -> Ours {
         if bytes.is_empty() {
             return Ours { requests, end: End::Whole };
         }
-        let head = match head::request(bytes, &[]) {
+        let head = match head::request(bytes, &Reader::default()) {
             Ok(Some(head)) => head,
             Ok(None) => return Ours { requests, end: End::Incomplete },
             Err(_) => return Ours { requests, end: End::Refused },

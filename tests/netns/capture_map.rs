@@ -100,7 +100,7 @@ fn bpftool(args: &[&str]) -> Option<Value> {
 }
 
 fn space(name: &str, parent: Option<&str>) -> SpaceSpec {
-    SpaceSpec { name: name.to_owned(), parent: parent.map(str::to_owned) }
+    SpaceSpec { name: name.to_owned(), parent: parent.map(str::to_owned), propagate: None }
 }
 
 /// A headless service with endpoints at these numbers.

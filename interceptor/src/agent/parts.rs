@@ -21,6 +21,7 @@ use crate::dns;
 use crate::flow::Hub;
 use crate::metrics::{Metrics, SpliceEvent};
 use crate::net::buffer::BufferPool;
+use crate::propagate::Neighbours;
 use crate::proxy::{Context, selftest};
 use crate::snapshot::Snapshot;
 use crate::status::StatusBoard;
@@ -61,6 +62,7 @@ impl Parts {
         metrics.set_kernel_reader(Box::new(move || counters.read()));
 
         let open = Arc::new(AtomicUsize::new(0));
+        let neighbours = Arc::new(Neighbours::default());
         let mut settings = config.proxy.clone();
         let (backend, why) = splice_backend(&mut settings.splice, &kernel, &metrics)?;
         status.set_splice(backend, &why);
@@ -74,6 +76,7 @@ impl Parts {
                 settings: settings.clone(),
                 dns: config.dns.clone(),
                 open: Arc::clone(&open),
+                neighbours: Arc::clone(&neighbours),
                 maps: kernel.flow_maps()?,
             };
             let worker = WorkerHandle::start(index, move || shared.into_contexts());
@@ -93,6 +96,7 @@ impl Parts {
             hub,
             metrics: Arc::clone(&metrics),
             status: Arc::clone(&status),
+            neighbours: Arc::clone(&neighbours),
         };
         if let Some(address) = config.metrics.address {
             let server = MetricsServer::bind(address)?;
@@ -106,6 +110,7 @@ impl Parts {
         let controller = Controller::new(ControllerParts {
             kernel,
             destinations,
+            neighbours,
             workers,
             settings: config.capture.clone(),
             dns: config.dns.clone(),
@@ -171,6 +176,7 @@ struct Shared {
     settings: Proxy,
     dns: Dns,
     open: Arc<AtomicUsize>,
+    neighbours: Arc<Neighbours>,
     maps: FlowMaps,
 }
 
@@ -188,6 +194,7 @@ impl Shared {
             buffers: BufferPool::default(),
             turn: Cell::new(0),
             http: RefCell::new(HashSet::new()),
+            neighbours: self.neighbours,
             inherited: Default::default(),
         };
         Contexts { proxy, dns }

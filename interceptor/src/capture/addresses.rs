@@ -3,7 +3,7 @@
 //! Owned by [`Controller`](super::Controller), which says which addresses to look at. Nothing here walks over all of them:
 //! what an update or a sweep costs depends on what it changes. What fails is remembered and tried again at the next sweep.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -27,10 +27,10 @@ pub(super) struct Addresses {
     basis: Basis,
     /// What has switched since it was last asked for; nothing is noted where nobody will ask.
     switched: Option<Switched>,
-    /// Ports that are intercepted inbound.
-    inbound: HashSet<SocketAddr>,
-    /// Addresses of the workloads that are attached.
-    local: HashSet<IpAddr>,
+    /// Ports that are intercepted inbound, and whose connections.
+    inbound: HashMap<SocketAddr, u32>,
+    /// Addresses of the workloads that are attached, and whose connections to them are intercepted.
+    local: HashMap<IpAddr, u32>,
     /// What the kernel refused, to be tried again.
     failed: BTreeSet<SocketAddr>,
     /// What found no index. Not tried again before there is one, as it can be very many.
@@ -46,8 +46,8 @@ impl Addresses {
             only_copies: HashSet::new(),
             basis: Basis::default(),
             switched: notes.then(Switched::default),
-            inbound: HashSet::new(),
-            local: HashSet::new(),
+            inbound: HashMap::new(),
+            local: HashMap::new(),
             failed: BTreeSet::new(),
             no_room: BTreeSet::new(),
         }
@@ -86,8 +86,8 @@ impl Addresses {
         self.look_at(maps, wanted, all.iter().copied().chain(gone));
     }
 
-    /// The addresses of the workloads that are attached.
-    pub(super) fn local(&self) -> &HashSet<IpAddr> {
+    /// The addresses of the workloads that are attached, and whose connections to them are intercepted.
+    pub(super) fn local(&self) -> &HashMap<IpAddr, u32> {
         &self.local
     }
 
@@ -114,13 +114,13 @@ impl Addresses {
         }
     }
 
-    /// Workloads were attached or detached: these are their addresses now.
-    pub(super) fn set_local(&mut self, maps: &mut CaptureMaps, wanted: &Wanted<'_>, local: HashSet<IpAddr>) {
+    /// Workloads were attached or detached, or have to see more or less: these are their addresses now.
+    pub(super) fn set_local(&mut self, maps: &mut CaptureMaps, wanted: &Wanted<'_>, local: HashMap<IpAddr, u32>) {
         let before = std::mem::replace(&mut self.local, local);
-        let came = self.local.difference(&before);
+        let came = self.local.iter().filter(|(ip, callers)| before.get(ip) != Some(callers)).map(|(ip, _)| *ip);
         let mut changed: Vec<SocketAddr> =
-            came.flat_map(|ip| wanted.snapshot().destinations_at(*ip)).map(|(at, _)| at).collect();
-        changed.extend(self.inbound.iter().filter(|at| !self.local.contains(&at.ip())));
+            came.flat_map(|ip| wanted.snapshot().destinations_at(ip)).map(|(at, _)| at).collect();
+        changed.extend(self.inbound.keys().filter(|at| !self.local.contains_key(&at.ip())));
         self.look_at(maps, wanted, changed);
     }
 
@@ -148,10 +148,14 @@ impl Addresses {
         } else {
             Ok(())
         };
-        let called = |destination: Destination<'_>| self.local.contains(&addr.ip()) && wanted.inbound(&destination);
-        let inbound = match (destination.is_some_and(called), self.inbound.contains(&addr)) {
-            (true, false) => self.intercept(maps, addr),
-            (false, true) => self.leave(maps, addr),
+        let called = |destination: Destination<'_>| {
+            let callers = *self.local.get(&addr.ip())?;
+            let all = callers == policy::INBOUND_ALL && destination.is_endpoint();
+            (all || wanted.inbound(&destination)).then_some(callers)
+        };
+        let inbound = match (destination.and_then(called), self.inbound.get(&addr)) {
+            (Some(callers), before) if before != Some(&callers) => self.intercept(maps, addr, callers),
+            (None, Some(_)) => self.leave(maps, addr),
             _ => Ok(()),
         };
         for error in [outbound, inbound].into_iter().filter_map(Result::err) {
@@ -197,10 +201,10 @@ impl Addresses {
         Ok(())
     }
 
-    fn intercept(&mut self, maps: &mut CaptureMaps, addr: SocketAddr) -> Result<(), BpfError> {
-        maps.inbound.insert(Endpoint::from(addr), 1)?;
-        self.inbound.insert(addr);
-        if let Some(switched) = &mut self.switched {
+    fn intercept(&mut self, maps: &mut CaptureMaps, addr: SocketAddr, callers: u32) -> Result<(), BpfError> {
+        maps.inbound.insert(Endpoint::from(addr), callers)?;
+        let before = self.inbound.insert(addr, callers);
+        if let Some(switched) = self.switched.as_mut().filter(|_| before.is_none()) {
             switched.inbound.insert(addr);
         }
         Ok(())

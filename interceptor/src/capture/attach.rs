@@ -11,10 +11,12 @@ use interceptor_common as common;
 
 use crate::bpf::{BpfError, CaptureMaps, Kernel, NetnsLink};
 use crate::captured::{Captured, Threads};
-use crate::config::NetnsRef;
+use crate::config::{NetnsRef, PropagateMode};
 use crate::discovery::{Missing, Pods};
+use crate::metrics::Metrics;
 use crate::net::netns::Netns;
 use crate::net::socket::{self, Listeners};
+use crate::propagate::Memory;
 use crate::snapshot::Workload;
 use crate::sys;
 use crate::worker::{WorkerGone, WorkerHandle};
@@ -124,6 +126,7 @@ pub(super) fn attach(
         cgroup,
         open: AtomicUsize::new(0),
         threads: Threads::default(),
+        memory: Memory::new(PropagateMode::Off),
     });
     let link = match kernel.attach_netns(&captured.netns) {
         Ok(link) => Some(link),
@@ -147,9 +150,19 @@ impl Attached {
         Ok(())
     }
 
-    /// Tells the hooks whether its threads are followed.
-    pub(super) fn follow_threads(&mut self, maps: &mut CaptureMaps, followed: bool) -> Result<(), BpfError> {
-        self.captured.threads.follow(followed);
+    /// Follows its threads, or leaves them, and tells the hooks.
+    pub(super) fn follow_threads(
+        &self,
+        maps: &mut CaptureMaps,
+        metrics: &Metrics,
+        followed: bool,
+    ) -> Result<(), BpfError> {
+        let Captured { name, threads, .. } = &*self.captured;
+        if followed {
+            threads.follow(|| metrics.thread_calls(name));
+        } else {
+            threads.leave();
+        }
         maps.workloads.insert(self.captured.cookie, entry(&self.captured, self.in_root))
     }
 }

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use interceptor_common::{Address, names};
+use interceptor_common::{Address, names, policy};
 
 use super::addresses::Addresses;
 use super::attach::{Attached, attach, open};
@@ -18,10 +18,11 @@ use super::threads::ThreadHooks;
 use crate::bpf::{BpfError, CaptureMaps, CgroupLinks, HookState, Kernel};
 use crate::captured::Destinations;
 use crate::cgroup;
-use crate::config::{Capture, Dns, NetnsRef};
+use crate::config::{Capture, Dns, NetnsRef, PropagateMode};
 use crate::discovery::Pods;
 use crate::metrics::Metrics;
 use crate::net::netns::Identity;
+use crate::propagate::{Memory, Neighbours};
 use crate::snapshot::{Delta, Snapshot, Workload};
 use crate::status::{self, StatusBoard, WorkloadState};
 use crate::wanted::{Calls, Wanted};
@@ -33,6 +34,8 @@ pub struct ControllerParts {
     pub kernel: Kernel,
     /// Original destinations by index, shared with the workers.
     pub destinations: Arc<Destinations>,
+    /// The memories of the workloads that are attached, shared with the workers.
+    pub neighbours: Arc<Neighbours>,
     /// The workers, which accept.
     pub workers: Vec<WorkerHandle>,
     /// Where hooks attach.
@@ -110,14 +113,14 @@ impl Controller {
         }
         self.addresses.update(&mut self.maps, &wanted, &delta.destinations);
         self.detach_workloads(snapshot, &delta.workloads);
-        let left_root = self.follow_workloads(&wanted);
+        let (left_root, sees_otherwise) = self.follow_workloads(&wanted);
         // Only these can have been connected to what has just switched while the agent looked after them.
         let before = self.closer.as_ref().map(|_| {
             let attached = self.workloads.values();
             attached.map(|attached| (Arc::clone(&attached.captured), attached.in_root)).collect()
         });
         self.attach_workloads(delta.workloads.iter().filter_map(|name| snapshot.workload(name)), &wanted);
-        if !delta.workloads.is_empty() {
+        if !delta.workloads.is_empty() || sees_otherwise {
             self.apply_local(&wanted);
         }
         self.parts.status.set_captured(self.addresses.counts());
@@ -267,6 +270,7 @@ impl Controller {
     fn detach(&mut self, name: &str) {
         let Some(attached) = self.workloads.remove(name) else { return };
         self.names.forget(&mut self.maps, name);
+        self.parts.metrics.forget_thread_calls(name);
         let captured = &attached.captured;
         // First the peers, so that nothing arrives at another pod as routed that was not.
         self.forget_peers(|ip| !captured.addresses.contains(ip));
@@ -281,13 +285,13 @@ impl Controller {
     fn attach_workloads<'s>(&mut self, workloads: impl Iterator<Item = &'s Workload>, wanted: &Wanted<'_>) {
         for workload in workloads {
             if !self.workloads.contains_key(&workload.name) {
-                self.attach(workload, wanted.in_root(workload));
+                self.attach(workload, wanted.in_root(workload), wanted.snapshot().propagate_mode(workload));
             }
         }
         self.parts.metrics.set_workloads(self.parts.status.workload_counts());
     }
 
-    fn attach(&mut self, workload: &Workload, in_root: bool) {
+    fn attach(&mut self, workload: &Workload, in_root: bool, mode: PropagateMode) {
         let parts = &mut self.parts;
         let port = parts.settings.outbound_port;
         let attached = open(&parts.pods, workload).and_then(|netns| {
@@ -295,6 +299,7 @@ impl Controller {
         });
         match attached {
             Ok(attached) => {
+                attached.captured.memory.set_mode(mode);
                 let cookie = attached.captured.cookie;
                 tracing::debug!(workload = %workload.name, cookie, "captured");
                 parts.status.set_workload(&workload.name, WorkloadState::Captured, &format!("netns cookie {cookie}"));
@@ -324,40 +329,50 @@ impl Controller {
 
     /// Follows the threads of the attached workloads that ask for it, and of no others: with none, nothing is attached.
     fn apply_threads(&mut self) {
-        let wants = |attached: &Attached| true;
+        let wants = |attached: &Attached| attached.captured.memory.mode() == PropagateMode::Thread;
         let wanted = self.workloads.values().any(wants);
         let cgroups = self.cgroups.keys().map(PathBuf::as_path);
         let possible = self.threads.apply(&mut self.parts.kernel, &self.parts.status, cgroups, wanted);
-        for attached in self.workloads.values_mut() {
+        for attached in self.workloads.values() {
             let followed = possible && wants(attached);
             if followed != attached.captured.threads.are_followed() {
-                log(attached.follow_threads(&mut self.maps, followed), "telling whose threads are followed");
+                let told = attached.follow_threads(&mut self.maps, &self.parts.metrics, followed);
+                log(told, "telling whose threads are followed");
             }
         }
     }
 
     /// Takes over what of an attached workload may change. Its space can become a root, or cease to be one, while nothing
-    /// else does: true where one has ceased to be.
-    fn follow_workloads(&mut self, wanted: &Wanted<'_>) -> bool {
-        let mut left_root = false;
+    /// else does, and the same goes for how its requests find their space again. Whether one has ceased to be in a root, and
+    /// whether one has to see more or less of its requests than before.
+    fn follow_workloads(&mut self, wanted: &Wanted<'_>) -> (bool, bool) {
+        let (mut left_root, mut sees_otherwise) = (false, false);
         for (name, attached) in &mut self.workloads {
             let Some(workload) = wanted.snapshot().workload(name) else { continue };
             if attached.workload != *workload {
                 attached.workload = workload.clone();
             }
+            let (before, mode) = (attached.captured.memory.mode(), wanted.snapshot().propagate_mode(workload));
+            attached.captured.memory.set_mode(mode);
+            sees_otherwise |= before.needs_all() != mode.needs_all();
             let in_root = wanted.in_root(workload);
             if in_root != attached.in_root {
                 let told = attached.set_in_root(&mut self.maps, in_root);
                 left_root |= log(told, "telling whether a workload's space is a root") && !in_root;
             }
         }
-        left_root
+        (left_root, sees_otherwise)
     }
 
     /// Inbound ports and peers: only of workloads that are attached, so that nobody counts as routed who was not.
     fn apply_local(&mut self, wanted: &Wanted<'_>) {
-        let local: HashSet<IpAddr> =
-            self.workloads.values().flat_map(|attached| attached.captured.addresses.iter().copied()).collect();
+        let attached = || self.workloads.values().map(|attached| &attached.captured);
+        let each = || attached().flat_map(|workload| workload.addresses.iter().map(move |ip| (*ip, &workload.memory)));
+        let callers = |memory: &Memory| {
+            if memory.mode().needs_all() { policy::INBOUND_ALL } else { policy::INBOUND_OUTSIDE }
+        };
+        self.parts.neighbours.set(each().map(|(ip, memory)| (ip, Arc::clone(memory))));
+        let local: HashMap<IpAddr, u32> = each().map(|(ip, memory)| (ip, callers(memory))).collect();
         if local != *self.addresses.local() {
             self.addresses.set_local(&mut self.maps, wanted, local);
         }

@@ -6,9 +6,11 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use foldhash::fast::RandomState;
+
+use crate::metrics::{CallOrigin, ThreadCalls};
 
 type UnderWay = HashMap<u64, Option<Arc<str>>, RandomState>;
 
@@ -16,6 +18,8 @@ type UnderWay = HashMap<u64, Option<Arc<str>>, RandomState>;
 #[derive(Debug, Default)]
 pub struct Threads {
     followed: AtomicBool,
+    /// There once they were followed.
+    calls: OnceLock<ThreadCalls>,
     under_way: Mutex<UnderWay>,
 }
 
@@ -25,9 +29,20 @@ impl Threads {
         self.followed.load(Ordering::Relaxed)
     }
 
-    /// Says whether the hooks follow them. Requests under way end as they would.
-    pub fn follow(&self, followed: bool) {
-        self.followed.store(followed, Ordering::Relaxed);
+    /// The hooks follow them from now on; calls count there.
+    pub fn follow(&self, calls: impl FnOnce() -> ThreadCalls) {
+        self.calls.get_or_init(calls);
+        self.followed.store(true, Ordering::Relaxed);
+    }
+
+    /// The hooks follow them no more. Requests under way end as they would.
+    pub fn leave(&self) {
+        self.followed.store(false, Ordering::Relaxed);
+    }
+
+    /// Counts a call.
+    pub fn count(&self, origin: CallOrigin) {
+        self.calls.get().iter().for_each(|calls| calls.count(origin));
     }
 
     /// A request of that space is about to be given to the application.

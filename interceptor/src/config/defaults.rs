@@ -8,7 +8,10 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Admin, Capture, CapturedServices, DefaultSpace, Dns, Flows, Metrics, Proxy, Routing, SameSpace, Splice};
+use super::{
+    Admin, Capture, CapturedServices, Carrier, DefaultSpace, Dns, Flows, Metrics, Propagate, PropagateMode, Proxy, Routing,
+    SameSpace, Splice,
+};
 
 /// Azure Dev Spaces' header, which existing applications propagate, and that of Bridge to Kubernetes after it.
 pub const ROUTE_HEADERS: [&str; 2] = ["azds-route-as", "kubernetes-route-as"];
@@ -16,6 +19,31 @@ pub const ROUTE_HEADERS: [&str; 2] = ["azds-route-as", "kubernetes-route-as"];
 pub const DEFAULT_SPACE: DefaultSpace = DefaultSpace::Caller;
 /// The cluster's own balancing stays in charge where nothing is to be re-routed.
 pub const SAME_SPACE: SameSpace = SameSpace::Original;
+/// Callers that are no workloads may name a space unless an owner minds: developers do it with curl.
+pub const STRIP_FROM_OUTSIDE: bool = false;
+
+/// Trace ids cost nothing where there are none, and never lead a request astray; what else there is has to be asked for.
+pub const PROPAGATE: PropagateMode = PropagateMode::Trace;
+/// What tracers and proxies write: W3C, B3 (Zipkin), request ids (nginx, Envoy), Jaeger, AWS, Google Cloud, Sentry, Datadog.
+pub const TRACE_IDS: [&str; 9] = [
+    "traceparent",
+    "b3",
+    "x-b3-traceid",
+    "x-request-id",
+    "uber-trace-id",
+    "x-amzn-trace-id",
+    "x-cloud-trace-context",
+    "sentry-trace",
+    "x-datadog-trace-id",
+];
+/// Work that goes on after its answer (a queue, a cache that is filled) mostly ends within seconds.
+pub const GRACE: Duration = Duration::from_secs(10);
+/// An hour is longer than anything that still belongs to a request.
+pub const GRACE_BOUNDS: RangeInclusive<Duration> = Duration::from_secs(0)..=Duration::from_secs(3600);
+/// 1600 new traces a second with the default grace, in about 2 MiB a workload that has so many.
+pub const MAX_TRACES: usize = 16_384;
+/// A million takes about 128 MiB a workload.
+pub const MAX_TRACES_BOUNDS: RangeInclusive<usize> = 1..=1_000_000;
 
 /// Below the ephemeral ports (32768 and up), and the port that meshes use for this: applications keep off it.
 pub const OUTBOUND_PORT: u16 = 15001;
@@ -88,11 +116,21 @@ impl Default for Dns {
 impl Default for Routing {
     fn default() -> Self {
         Self {
-            route_headers: ROUTE_HEADERS.map(str::to_owned).to_vec(),
+            route_headers: ROUTE_HEADERS.map(|name| Carrier::Header(name.to_owned())).to_vec(),
+            inject: None,
+            strip_from_outside: STRIP_FROM_OUTSIDE,
             ingress_suffixes: Vec::new(),
             default_space: DEFAULT_SPACE,
             same_space: SAME_SPACE,
+            propagate: Propagate::default(),
         }
+    }
+}
+
+impl Default for Propagate {
+    fn default() -> Self {
+        let trace_ids = TRACE_IDS.map(str::to_owned).to_vec();
+        Self { mode: PROPAGATE, trace_ids, grace: GRACE, max_traces: MAX_TRACES }
     }
 }
 

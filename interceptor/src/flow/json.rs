@@ -10,7 +10,7 @@ use serde::ser::SerializeSeq as _;
 use serde::{Serialize, Serializer};
 
 use super::{
-    ConnectionRecord, ErrorSide, KernelFacts, Protocol, ProtocolFrom, Record, RequestRecord, RouteHeader, TargetKind,
+    ConnectionRecord, ErrorSide, KernelFacts, Notes, Protocol, ProtocolFrom, Record, RequestRecord, RouteHeader, TargetKind,
     TargetRecord, Verdict,
 };
 use crate::route::{Chain, Direction, Reason, ServiceRef, SpaceFrom};
@@ -122,6 +122,7 @@ struct RequestLine<'a> {
     connect_us: Option<u64>,
     first_byte_us: Option<u64>,
     duration_us: u64,
+    notes: Notes,
 }
 
 impl<'a> RequestLine<'a> {
@@ -159,6 +160,7 @@ impl<'a> RequestLine<'a> {
             connect_us: record.connect.map(micros),
             first_byte_us: record.first_byte.map(micros),
             duration_us: micros(record.duration),
+            notes: record.notes,
         }
     }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use super::Notes;
 use crate::route::{Chain, Direction, Reason, ServiceRef, SpaceFrom};
 
 /// One record.
@@ -123,12 +124,14 @@ pub struct RequestRecord {
     pub side: Option<ErrorSide>,
     /// What failed, in words, where something did.
     pub error: Option<Box<str>>,
+    /// What else is worth knowing.
+    pub notes: Notes,
 }
 
-/// The route header that a request came with.
+/// What a request came with that carries a space.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouteHeader {
-    /// Its configured name.
+    /// Its name as it is configured.
     pub name: Arc<str>,
     /// Its value; bytes that are no UTF-8 are shown replaced.
     pub value: Box<str>,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::{
-    ConnectionRecord, KernelFacts, Protocol, ProtocolFrom, Record, RequestRecord, RouteHeader, TargetKind,
+    ConnectionRecord, KernelFacts, Notes, Protocol, ProtocolFrom, Record, RequestRecord, RouteHeader, TargetKind,
     TargetRecord, Verdict,
 };
 use crate::route::{Direction, Outcome, Reason, ServiceRef, SpaceFrom, Step};
@@ -85,6 +85,7 @@ pub(crate) fn request_record(id: u64) -> RequestRecord {
         reason: "same_space",
         side: None,
         error: None,
+        notes: Notes::default(),
     }
 }
 

@@ -15,6 +15,7 @@ use crate::flow::{Hub, Record};
 use crate::kernel::KernelSide;
 use crate::metrics::Metrics;
 use crate::net::buffer::BufferPool;
+use crate::propagate::Neighbours;
 use crate::snapshot::Snapshot;
 
 /// What every connection of one worker shares. Lives on the worker's thread.
@@ -39,6 +40,8 @@ pub struct Context {
     pub turn: Cell<usize>,
     /// Destinations that spoke HTTP/1 before.
     pub http: RefCell<HashSet<SocketAddr>>,
+    /// The memories of this node's workloads by address.
+    pub neighbours: Arc<Neighbours>,
     /// Upstream connections that wait for their next client.
     pub inherited: Inherited,
 }

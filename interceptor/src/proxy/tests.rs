@@ -10,6 +10,7 @@ mod inbound;
 mod inherited;
 mod opaque;
 mod peer;
+mod propagation;
 mod refusals;
 mod routing;
 mod upstreams;
@@ -17,6 +18,7 @@ mod world;
 
 use self::peer::{Peer, Server};
 use self::world::{Records, Session, Setup, World};
+use crate::flow::{Record, RequestRecord};
 
 /// Runs a script to its end.
 fn play(script: impl Future<Output = ()>) {

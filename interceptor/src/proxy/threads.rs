@@ -16,8 +16,10 @@ use tokio::time::sleep;
 use super::connect::Upstream;
 use super::{Connection, Context};
 use crate::captured::Captured;
+use crate::metrics::CallOrigin;
 use crate::net::side::Side;
-use crate::route::Direction;
+use crate::propagate::Recalled;
+use crate::route::{Direction, SpaceFrom};
 
 /// How often other connections of this worker are served first while answers are expected to be on their way to us.
 const YIELDS: u32 = 8;
@@ -34,46 +36,16 @@ pub(crate) enum Traced {
     /// A request of this space, or of none.
     Request(Option<Arc<str>>),
     /// It cannot be told.
-    Unclear(Unclear),
+    Unclear(CallOrigin),
 }
 
-/// Why it cannot be told what a call was made for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Unclear {
-    /// The hooks have not seen it begin.
-    Unseen,
-    /// The thread that made it has no request under way.
-    NoRequest,
-    /// The thread had begun to answer.
-    Answered,
-    /// Several threads have read of the request.
-    SeveralThreads,
-    /// The thread works on several requests at once.
-    SeveralRequests,
-    /// Requests change threads in that process.
-    Process,
-}
-
-impl Unclear {
-    /// All of them.
-    pub(crate) const ALL: [Self; 6] = [
-        Self::Unseen,
-        Self::NoRequest,
-        Self::Answered,
-        Self::SeveralThreads,
-        Self::SeveralRequests,
-        Self::Process,
-    ];
-
-    /// The word that metrics use.
-    pub(crate) const fn as_str(self) -> &'static str {
+impl Traced {
+    /// What routing makes of it.
+    pub(super) fn recalled(&self) -> Recalled {
         match self {
-            Self::Unseen => "unseen",
-            Self::NoRequest => "no_request",
-            Self::Answered => "answered",
-            Self::SeveralThreads => "several_threads",
-            Self::SeveralRequests => "several_requests",
-            Self::Process => "process",
+            Self::Request(Some(space)) => Recalled::Space(Arc::clone(space), SpaceFrom::Thread),
+            Self::Off | Self::Request(None) | Self::Unclear(CallOrigin::Unseen | CallOrigin::NoRequest) => Recalled::Unknown,
+            Self::Unclear(_) => Recalled::Ambiguous(SpaceFrom::Thread),
         }
     }
 }
@@ -120,24 +92,29 @@ pub(super) async fn trace(connection: &Connection, client: &Side) -> Traced {
         return Traced::Off;
     }
     let begun = key(connection).and_then(|key| connection.context.kernel.borrow().call(&key));
-    match begun.filter(|call| call.at == position(client.position())) {
+    let traced = match begun.filter(|call| call.at == position(client.position())) {
         Some(call) => origin(connection, &call).await,
-        None => Traced::Unclear(Unclear::Unseen),
-    }
+        None => Traced::Unclear(CallOrigin::Unseen),
+    };
+    connection.workload.threads.count(match &traced {
+        Traced::Unclear(why) => *why,
+        Traced::Off | Traced::Request(_) => CallOrigin::Traced,
+    });
+    traced
 }
 
 async fn origin(connection: &Connection, call: &Call) -> Traced {
     let threads = &connection.workload.threads;
     Traced::Unclear(match Origin::from_word(call.origin) {
-        Origin::Unseen => Unclear::Unseen,
-        Origin::NoRequest => Unclear::NoRequest,
-        Origin::Answered => Unclear::Answered,
-        Origin::SeveralThreads => Unclear::SeveralThreads,
-        Origin::SeveralRequests => Unclear::SeveralRequests,
-        Origin::Process => Unclear::Process,
+        Origin::Unseen => CallOrigin::Unseen,
+        Origin::NoRequest => CallOrigin::NoRequest,
+        Origin::Answered => CallOrigin::Answered,
+        Origin::SeveralThreads => CallOrigin::SeveralThreads,
+        Origin::SeveralRequests => CallOrigin::SeveralRequests,
+        Origin::Process => CallOrigin::Process,
         Origin::Found => match threads.space(call.request) {
-            None => Unclear::NoRequest,
-            Some(_) if !are_over(connection, &call.earlier).await => Unclear::SeveralRequests,
+            None => CallOrigin::NoRequest,
+            Some(_) if !are_over(connection, &call.earlier).await => CallOrigin::SeveralRequests,
             Some(space) => return Traced::Request(space),
         },
     })

@@ -107,7 +107,7 @@ impl Run<'_> {
         let mut whole = 0;
         loop {
             let head = loop {
-                match head::request(client.buffer.data(), &[]) {
+                match head::request(client.buffer.data(), &Reader::default()) {
                     Ok(Some(head)) => break head,
                     Err(_) => return (Stop::Refused, whole),
                     Ok(None) if client.buffer.len() >= MAX_HEAD => return (Stop::Refused, whole),
@@ -125,7 +125,7 @@ impl Run<'_> {
                 return (Stop::Refused, whole);
             };
             if self.inject {
-                message.add_line(head.insert_at, LINE.into());
+                message.edit([Some(Edit { at: head.insert_at, skip: 0, text: LINE.into() }), None]);
             }
             let facts = RequestFacts {
                 kind: head.kind,

@@ -10,8 +10,8 @@ const PREFIXES: usize = 24;
 
 /// A request head: the bytes are the head and what follows it.
 pub fn request_head(bytes: &[u8]) {
-    let routes = ["azds-route-as".to_owned(), "kubernetes-route-as".to_owned()];
-    let read = |bytes: &[u8]| head::request(bytes, &routes);
+    let reader = Reader::new(&Routing::default());
+    let read = |bytes: &[u8]| head::request(bytes, &reader);
     let result = read(bytes);
     match (&result, model::request(bytes)) {
         (Ok(Some(head)), Verdict::Head(len, facts)) => {

@@ -53,7 +53,7 @@ fn the_example_is_the_worked_example_and_nothing_is_wrong_with_it() {
     let parsed = Config::parse(EXAMPLE, "f").unwrap();
     assert_eq!(parsed.warnings, []);
     let Config { topology, routing, capture, .. } = parsed.config;
-    let space = |name: &str, parent: Option<&str>| SpaceSpec { name: name.into(), parent: parent.map(Into::into) };
+    let space = |name: &str, parent: Option<&str>| SpaceSpec { name: name.into(), parent: parent.map(Into::into), propagate: None };
     assert_eq!(topology.spaces, [space("default", None), space("azureuser", Some("default"))]);
     let services: Vec<_> = topology.services.iter().map(|s| (s.name.as_str(), s.space.as_str())).collect();
     assert_eq!(services, [("serviceA", "default"), ("serviceA", "azureuser"), ("serviceB", "default")]);
@@ -134,7 +134,8 @@ flows: {capacity: 1}
 ingress: {class: c, tls_secret: 's-{service}', annotations: {example.org/a: b, c: 'true'}}
 dns: {enabled: false, cluster_domain: .K8S.Example.org., servers: [10.96.0.10, 'fd00::a', 127.0.0.1], max_in_flight: 8}",
     );
-    assert_eq!(config.routing.route_headers, ["x-space", "azds-route-as"]);
+    let carriers: Vec<String> = config.routing.route_headers.iter().map(ToString::to_string).collect();
+    assert_eq!(carriers, ["x-space", "azds-route-as"]);
     assert_eq!(config.routing.ingress_suffixes, ["eus.azds.io"]);
     let kept = Routing::default();
     assert!(config.routing.default_space != kept.default_space && config.routing.same_space != kept.same_space);

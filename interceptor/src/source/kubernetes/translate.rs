@@ -68,7 +68,7 @@ pub(super) fn space(namespace: &Namespace) -> (Option<SpaceSpec>, Option<Trouble
     match namespace.space.as_deref() {
         Some("true") => {
             let parent = namespace.parent.as_deref().map(str::to_owned);
-            (Some(SpaceSpec { name: namespace.name.to_string(), parent }), None)
+            (Some(SpaceSpec { name: namespace.name.to_string(), parent, propagate: None }), None)
         }
         None if namespace.parent.is_some() => (None, Some(Trouble::ParentOnly { namespace: name() })),
         None | Some("false") => (None, None),
@@ -189,6 +189,7 @@ fn spec(pod: &Pod, in_space: bool, uid: PodUid) -> WorkloadSpec {
         netns: NetnsRef::Pod(uid),
         cgroup: None,
         addresses,
+        propagate: None,
     }
 }
 

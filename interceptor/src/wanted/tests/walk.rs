@@ -78,7 +78,7 @@ fn answer(wanted: &Wanted<'_>, call: Call<'_>) -> (SocketAddr, Option<String>) {
         let host = call.host.map(str::as_bytes);
         let value = header.clone();
         let query =
-            Query { direction, workload, destination: *to, header: value.as_deref().map(str::as_bytes), host, turn: 0 };
+            Query { direction, workload, destination: *to, header: value.as_deref().map(str::as_bytes), host, recalled: None, turn: 0 };
         let decision = decide(snapshot, &query);
         if decision.inject {
             header = decision.space_name().map(ToString::to_string);

@@ -165,6 +165,7 @@ fn lookup(snapshot: &Snapshot, topology: &Topology, random: &mut Random, batches
                 destination: *destination,
                 header: Some(space.as_bytes()),
                 host: None,
+                recalled: None,
                 turn,
             };
             let decision = black_box(decide(snapshot, &query));
