@@ -318,8 +318,8 @@ mod tests {
         fn local(&self) -> Endpoint {
             Endpoint::new(Address::v4([10, 0, 0, 2]), NetPort::from_host(8080))
         }
-        fn captured(&self, _local: &Endpoint) -> bool {
-            self.captured
+        fn captured(&self, _local: &Endpoint) -> Option<u32> {
+            self.captured.then_some(INBOUND_OUTSIDE)
         }
         fn is_peer(&self, _remote: &Address) -> bool {
             self.peer

@@ -4,12 +4,14 @@
 //! Requests of three spaces, and some of none, come at once; the service calls its backend for each. Whose backend answers
 //! says what the call was taken for. A longer run: `INTERCEPTOR_REQUESTS=100000 cargo xtask test --netns threads`.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::fs;
 
 use interceptor_tests::{Pod, Process, bins};
 use serde_json::Value;
 
+use crate::metrics::{ENDPOINT, samples};
 use crate::real::tools::{program, python};
 use crate::stage::{Scene, Stage, cluster_ip, http_service};
 
@@ -31,6 +33,7 @@ fn scene(name: &str, mode: &str, start: Start) -> (Scene, Pod) {
     let front = scene.lab.pod("front").unwrap();
     scene.config.workload(&front, Some("default"));
     scene.config.amend("workloads", "front", "propagate", mode);
+    scene.config.set("metrics", "address", ENDPOINT);
     let process = start(&front);
     scene.keep(&front, 8080, process);
     scene.publish(&http_service("front", "default", 40).endpoint(&front));
@@ -78,8 +81,19 @@ fn mixed(stage: &Stage, front: &Pod, way: &str, threads: usize, keep: usize) -> 
     let output = stage.scene.lab.outside().output(bins::pod().unwrap(), args).unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let outcome: Value = serde_json::from_slice(&output.stdout).unwrap();
-    println!("{}: {way}, {threads} at a time, {keep} a connection: {outcome}", front.name());
+    println!("{way}, {threads} at a time, {keep} a connection: {outcome}; calls so far: {:?}", origins(stage));
     outcome
+}
+
+/// How many calls of the front had which origin.
+fn origins(stage: &Stage) -> BTreeMap<String, u64> {
+    let of_front = |sample: &str| {
+        let labels = sample.strip_prefix("interceptor_thread_calls_total{")?.strip_suffix('}')?;
+        let origin = labels.split("origin=\"").nth(1)?.split('"').next()?;
+        labels.contains("workload=\"front\"").then(|| origin.to_owned())
+    };
+    let counted = samples(stage).into_iter().filter_map(|(sample, count)| Some((of_front(&sample)?, count as u64)));
+    counted.filter(|(_, count)| *count > 0).collect()
 }
 
 /// Every call went where its request belongs.

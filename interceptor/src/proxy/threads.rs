@@ -23,9 +23,10 @@ use crate::route::{Direction, SpaceFrom};
 
 /// How often other connections of this worker are served first while answers are expected to be on their way to us.
 const YIELDS: u32 = 8;
-/// How often, and for how long, answers are waited for that other workers have to take. A thread that answers and then
+/// How often, and for how long, answers are waited for that other workers have to take, or that the application's kernel
+/// holds back until we have acknowledged their beginning (40 ms at most, `TCP_DELACK_MIN`). A thread that answers and then
 /// reads its next request can be faster than we are.
-const WAITS: u32 = 10;
+const WAITS: u32 = 50;
 const WAIT: Duration = Duration::from_millis(1);
 
 /// What a call was made for.
