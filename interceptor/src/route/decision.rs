@@ -89,6 +89,12 @@ pub enum SpaceFrom {
     None,
 }
 
+impl SpaceFrom {
+    /// Every place, in order.
+    pub const ALL: [Self; 7] =
+        [Self::Header, Self::Host, Self::Caller, Self::Trace, Self::Flight, Self::Thread, Self::None];
+}
+
 /// The longest chain: a root and three derived levels.
 const MAX_STEPS: usize = MAX_DERIVED_LEVELS + 1;
 

@@ -8,7 +8,9 @@ use crate::config::load::load;
 use crate::config::path::Path;
 use crate::config::schema::{KEYS, Presence};
 use crate::config::yaml::{Node, Value};
-use crate::config::{CapturedServices, Config, EXAMPLE, NetnsRef, PodUid, PortSpec, Routing, SpaceSpec, defaults};
+use crate::config::{
+    CapturedServices, Config, EXAMPLE, NetnsRef, PodUid, PortSpec, PropagateMode, Routing, SpaceSpec, defaults,
+};
 
 fn parse(text: &str) -> Config {
     Config::parse(text, "f").unwrap_or_else(|errors| panic!("{text}\n{errors}")).config
@@ -54,7 +56,10 @@ fn the_example_is_the_worked_example_and_nothing_is_wrong_with_it() {
     assert_eq!(parsed.warnings, []);
     let Config { topology, routing, capture, .. } = parsed.config;
     let space = |name: &str, parent: Option<&str>| SpaceSpec { name: name.into(), parent: parent.map(Into::into), propagate: None };
-    assert_eq!(topology.spaces, [space("default", None), space("azureuser", Some("default"))]);
+    let azureuser = SpaceSpec { propagate: Some(PropagateMode::SingleFlight), ..space("azureuser", Some("default")) };
+    assert_eq!(topology.spaces, [space("default", None), azureuser]);
+    assert_eq!(topology.workloads[0].propagate, Some(PropagateMode::Trace));
+    assert_eq!(topology.workloads[1].propagate, None);
     let services: Vec<_> = topology.services.iter().map(|s| (s.name.as_str(), s.space.as_str())).collect();
     assert_eq!(services, [("serviceA", "default"), ("serviceA", "azureuser"), ("serviceB", "default")]);
     assert_eq!(topology.services[1].endpoints[0].ports, [("http".to_owned(), 8081)]);
@@ -71,6 +76,7 @@ fn the_example_shows_the_defaults_of_all_settings_but_those_that_have_none() {
     let mut config = parse(EXAMPLE);
     config.topology = Default::default();
     config.routing.ingress_suffixes.clear();
+    assert_eq!(config.routing.inject.take().as_deref(), Some(Routing::default().injected()));
     config.capture.cgroup = None;
     assert_eq!(config.ingress.tls_secret.take().as_deref(), Some("{service}-tls"));
     assert_eq!(config.ingress.annotations.len(), 1);

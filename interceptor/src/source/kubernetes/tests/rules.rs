@@ -197,3 +197,27 @@ fn what_cannot_be_used_is_told_and_the_rest_goes_on() {
     assert!(troubles[1].starts_with("pod dev/h: not captured: it uses the host's network"), "{troubles:?}");
     assert_eq!((troubles.len(), cluster.workloads()), (2, vec![]));
 }
+
+#[test]
+fn a_pod_says_how_its_requests_find_their_space_again_and_else_its_namespace_does() {
+    use crate::config::PropagateMode::{Off, SingleFlight, Trace};
+    let annotated = |object: &Value, word: &str| {
+        let mut object = object.clone();
+        object["metadata"]["annotations"] = json!({"interceptor.azds.io/propagate": word});
+        object
+    };
+    let pod = json!({"kind": "Pod", "metadata": {"name": "p", "namespace": "dev", "uid": "u-1"}, "spec": {},
+                     "status": {"phase": "Running", "podIPs": [{"ip": "10.0.0.1"}]}});
+    let mode = |cluster: &Cluster| cluster.snapshot.propagate_mode(cluster.snapshot.workload("dev/p").unwrap());
+    let mut cluster = Cluster::of(&[dev(), pod.clone()]);
+    assert_eq!(mode(&cluster), Trace);
+    cluster.event(&annotated(&dev(), "single-flight"), false);
+    assert_eq!(mode(&cluster), SingleFlight);
+    cluster.event(&annotated(&pod, "off"), false);
+    assert_eq!(mode(&cluster), Off);
+    cluster.event(&annotated(&pod, "Trace"), false);
+    assert_eq!(mode(&cluster), SingleFlight, "what is no word says nothing");
+    assert!(cluster.troubles()[0].starts_with("pod dev/p: the annotation interceptor.azds.io/propagate is \"Trace\""));
+    cluster.event(&annotated(&dev(), "yes"), false);
+    assert_eq!((mode(&cluster), cluster.troubles().len()), (Trace, 2));
+}
