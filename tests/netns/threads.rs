@@ -27,17 +27,22 @@ type Start = fn(&Pod) -> Process;
 fn scene(name: &str, mode: &str, start: Start) -> (Scene, Pod) {
     let trees: Vec<_> = SPACES.iter().map(|space| (*space, Some("default"))).collect();
     let mut scene = Scene::new(name, &[&[("default", None)], &trees[..]].concat());
+    scene.config.set("metrics", "address", ENDPOINT);
     for (number, space) in (BACKEND..).zip(["default"].iter().chain(&SPACES)) {
         scene.deploy("backend", space, number);
     }
-    let front = scene.lab.pod("front").unwrap();
-    scene.config.workload(&front, Some("default"));
-    scene.config.amend("workloads", "front", "propagate", mode);
-    scene.config.set("metrics", "address", ENDPOINT);
+    let front = add_front(&mut scene, "front", 40, mode, start);
+    (scene, front)
+}
+
+/// A server of that mode that calls the backend.
+fn add_front(scene: &mut Scene, name: &str, number: u8, mode: &str, start: Start) -> Pod {
+    let front = scene.caller(name, Some("default"));
+    scene.config.amend("workloads", name, "propagate", mode);
     let process = start(&front);
     scene.keep(&front, 8080, process);
-    scene.publish(&http_service("front", "default", 40).endpoint(&front));
-    (scene, front)
+    scene.publish(&http_service(name, "default", number).endpoint(&front));
+    front
 }
 
 fn gunicorn(pod: &Pod, class: &str, more: &[&str]) -> Process {
@@ -81,18 +86,20 @@ fn mixed(stage: &Stage, front: &Pod, way: &str, threads: usize, keep: usize) -> 
     let output = stage.scene.lab.outside().output(bins::pod().unwrap(), args).unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let outcome: Value = serde_json::from_slice(&output.stdout).unwrap();
-    println!("{way}, {threads} at a time, {keep} a connection: {outcome}; calls so far: {:?}", origins(stage));
+    let origins = origins(stage, front.name());
+    println!("{}: {way}, {threads} at a time, {keep} a connection: {outcome}; calls so far: {origins:?}", front.name());
     outcome
 }
 
-/// How many calls of the front had which origin.
-fn origins(stage: &Stage) -> BTreeMap<String, u64> {
-    let of_front = |sample: &str| {
+/// How many calls of a workload had which origin.
+fn origins(stage: &Stage, workload: &str) -> BTreeMap<String, u64> {
+    let workload = format!("workload=\"{workload}\"");
+    let of_workload = |sample: &str| {
         let labels = sample.strip_prefix("interceptor_thread_calls_total{")?.strip_suffix('}')?;
         let origin = labels.split("origin=\"").nth(1)?.split('"').next()?;
-        labels.contains("workload=\"front\"").then(|| origin.to_owned())
+        labels.contains(&workload).then(|| origin.to_owned())
     };
-    let counted = samples(stage).into_iter().filter_map(|(sample, count)| Some((of_front(&sample)?, count as u64)));
+    let counted = samples(stage).into_iter().filter_map(|(sample, count)| Some((of_workload(&sample)?, count as u64)));
     counted.filter(|(_, count)| *count > 0).collect()
 }
 
@@ -158,14 +165,31 @@ fn an_event_loops_calls_are_never_taken_for_anothers() {
 }
 
 #[test]
+fn pods_that_do_not_ask_for_it_are_left_alone() {
+    let (mut scene, front) = scene("throther", "thread", gthread);
+    let other = add_front(&mut scene, "other", 41, "trace", gthread);
+    let stage = scene.start();
+    expect_nothing_traced(&stage, &other);
+    assert_eq!(origins(&stage, "other"), BTreeMap::new());
+    expect_all_right(&stage, &front, "new", 8, 1);
+    let called = origins(&stage, "front");
+    assert_eq!(called.values().sum::<u64>(), u64::try_from(requests()).unwrap(), "{called:?}");
+}
+
+/// Calls go where they would go if the mode did not exist.
+fn expect_nothing_traced(stage: &Stage, front: &Pod) {
+    let outcome = mixed(stage, front, "new", 8, 1);
+    assert_eq!((&outcome["wrong"], &outcome["failed"]), (&0.into(), &0.into()), "{outcome}");
+    // Those without a space are right wherever nothing is known.
+    assert_eq!(outcome["right"].as_u64().map(|right| right * 4), Some(u64::try_from(requests()).unwrap()), "{outcome}");
+}
+
+#[test]
 fn without_the_mode_nothing_is_attached_and_nothing_is_traced_back() {
     let (scene, front) = scene("throff", "trace", gthread);
     let mut stage = scene.start();
     assert_eq!(tracepoints(&mut stage), [""; 0]);
-    let outcome = mixed(&stage, &front, "new", 8, 1);
-    assert_eq!((&outcome["wrong"], &outcome["failed"]), (&0.into(), &0.into()), "{outcome}");
-    // Those without a space are right wherever nothing is known.
-    assert_eq!(outcome["right"].as_u64().map(|right| right * 4), Some(u64::try_from(requests()).unwrap()), "{outcome}");
+    expect_nothing_traced(&stage, &front);
     // The mode comes and goes with the configuration.
     stage.scene.config.amend("workloads", "front", "propagate", "thread");
     stage.reload();

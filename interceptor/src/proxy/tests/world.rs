@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use arc_swap::ArcSwap;
+use interceptor_common::threads::{Call, Request};
 use interceptor_common::{Client, ClientKey, Endpoint, Facts, FactsKey};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
@@ -53,6 +54,10 @@ pub(super) struct Kernel {
     pub(super) is_full: Cell<bool>,
     pub(super) clients: RefCell<Vec<Endpoint>>,
     pub(super) facts: Cell<Option<Facts>>,
+    /// Requests as they were given to applications, by connection; `None` where one ended.
+    pub(super) requests: RefCell<Vec<(u64, Option<Request>)>>,
+    /// What is known of the next call.
+    pub(super) call: Cell<Option<Call>>,
 }
 
 struct Hooks(Rc<Kernel>);
@@ -71,6 +76,19 @@ impl KernelSide for Hooks {
 
     fn take_facts(&mut self, _key: &FactsKey) -> Option<Facts> {
         self.0.facts.take()
+    }
+
+    fn begin_request(&mut self, connection: u64, request: Request) -> bool {
+        self.0.requests.borrow_mut().push((connection, Some(request)));
+        true
+    }
+
+    fn end_request(&mut self, connection: u64) {
+        self.0.requests.borrow_mut().push((connection, None));
+    }
+
+    fn call(&self, _key: &FactsKey) -> Option<Call> {
+        self.0.call.get()
     }
 }
 
@@ -139,6 +157,11 @@ impl World {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.9:0".parse().unwrap()).unwrap();
         self.open_on(socket, Direction::Inbound, first.as_ref(), |_| 0).await.0
+    }
+
+    /// From now on the hooks follow `caller`'s threads.
+    pub(super) fn follow_threads(&self) {
+        self.workload.threads.follow(|| self.context.metrics.thread_calls("caller"));
     }
 
     /// Connections that come from now on are those of another workload.
