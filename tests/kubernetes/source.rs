@@ -124,7 +124,8 @@ async fn one_change_comes_at_once_and_a_burst_together() {
                 source.in_force(Duration::from_micros(100));
             }
             waits.sort();
-            assert!(waits[10] < Duration::from_millis(10), "one change alone waits {:?}", waits[10]);
+            // Far below a window for bursts, far above what a busy machine adds.
+            assert!(waits[10] < Duration::from_millis(50), "one change alone waits {:?}", waits[10]);
 
             for number in 0..1000 {
                 server.apply(&slice(number, number % 2 == 0)).unwrap();

@@ -34,6 +34,7 @@ impl Node {
         let controller = Controller::new(ControllerParts {
             neighbours: Default::default(),
             kernel,
+            neighbours: Default::default(),
             destinations: Arc::new(Destinations::new(config.capture.outbound_port)),
             workers: Vec::new(),
             settings: config.capture,

@@ -4,6 +4,7 @@
 mod apt;
 mod bpf_linker;
 mod core_sources;
+mod npm;
 mod packages;
 mod policy;
 mod pypi;
@@ -26,7 +27,7 @@ Examples:
   cargo xtask setup --for bench  what the benchmark needs, Envoy among it
 
 Debian packages are installed with apt (as root); bpf-linker and, without rustup, a compiler with
-core's sources go below target/bpf-tools, packages from PyPI below target/test-tools.
+core's sources go below target/bpf-tools, packages from PyPI and npm below target/test-tools.
 Services of installed packages are not started.")]
 pub(crate) struct Args {
     /// What the machine is to be made ready for
@@ -55,6 +56,9 @@ pub(crate) fn ready(workspace: &Workspace, purpose: Purpose) -> Result<()> {
     match purpose {
         Purpose::Build | Purpose::Demo => Ok(()),
         Purpose::Bench => pypi::ensure(workspace, &pypi::BENCH),
-        Purpose::Test => pypi::ensure(workspace, &pypi::TEST),
+        Purpose::Test => {
+            pypi::ensure(workspace, &pypi::TEST)?;
+            npm::ensure(workspace)
+        }
     }
 }

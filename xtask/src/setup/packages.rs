@@ -59,6 +59,7 @@ const TABLE: &[(Purpose, &str, Proof, &str)] = &[
     (Test,  "bpftool",           Command("bpftool"),     "look into the kernel's maps from outside the agent"),
     (Test,  "g++",               Command("c++"),         "compile libFuzzer"),
     (Test,  "nodejs",            Command("node"),        "be a client with a pool of connections, and a server of events"),
+    (Test,  "npm",               Command("npm"),         "install what instruments an application of Node"),
     (Test,  "default-jdk-headless", Command("javac"),    "be Java's own HTTP client, which offers HTTP/2 by upgrade"),
     (Test,  "dnsmasq-base",      Command("dnsmasq"),     "be the cluster's DNS server"),
     (Test,  "bind9-dnsutils",    Command("dig"),         "be a DNS client that shows everything"),
