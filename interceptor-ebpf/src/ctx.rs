@@ -9,8 +9,8 @@ use aya_ebpf::{
     EbpfContext,
     bindings::{__sk_buff, bpf_sk_lookup, bpf_sock, bpf_sock_addr},
     helpers::{
-        bpf_get_current_cgroup_id, bpf_get_current_task, bpf_get_netns_cookie, bpf_get_socket_cookie, bpf_map_lookup_elem,
-        bpf_probe_read_kernel, bpf_sk_release, bpf_skc_to_tcp_sock,
+        bpf_get_current_cgroup_id, bpf_get_current_task, bpf_get_netns_cookie, bpf_get_socket_cookie,
+        bpf_map_lookup_elem, bpf_probe_read_kernel, bpf_sk_release, bpf_skc_to_tcp_sock,
     },
     maps::SockHash,
     programs::{RawTracePointContext, SkBuffContext, SkLookupContext, SockAddrContext, SockOpsContext},

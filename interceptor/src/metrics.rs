@@ -136,9 +136,8 @@ impl Metrics {
         let requests = register(registry_mut, table::REQUESTS, Family::default());
 
         let spaces: Family<Pairs, Counter> = register(registry_mut, table::REQUEST_SPACES, Family::default());
-        let from = |d: Direction, from: SpaceFrom| {
-            fetch(&spaces, &[("direction", d.as_str()), ("from", from.as_str())])
-        };
+        let from =
+            |d: Direction, from: SpaceFrom| fetch(&spaces, &[("direction", d.as_str()), ("from", from.as_str())]);
         let request_spaces = PerDirection::new(|d| SpaceFrom::ALL.map(|of| from(d, of)));
         let notes: Family<Pairs, Counter> = register(registry_mut, table::REQUEST_NOTES, Family::default());
         let request_notes = Note::ALL.map(|note| fetch(&notes, &[("note", note.as_str())]));

@@ -20,9 +20,9 @@ mod respond;
 mod routing;
 pub mod selftest;
 mod splice;
-pub(crate) mod threads;
 #[cfg(test)]
 mod tests;
+pub(crate) mod threads;
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -80,8 +80,7 @@ pub async fn serve(
     match detected {
         Detected::Http1 => http1::serve(&mut connection, client, dialled).await,
         Detected::Opaque => {
-            let _unseen =
-                routing::enter_unseen(&connection.workload, direction, &connection.context.snapshot.load());
+            let _unseen = routing::enter_unseen(&connection.workload, direction, &connection.context.snapshot.load());
             let upstream = match dialled {
                 Some(upstream) => Ok(upstream),
                 None => connection.connect_original().await,

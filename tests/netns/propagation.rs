@@ -68,9 +68,8 @@ fn visit(stage: &Stage, pod: &Pod, path: &str, headers: &[&str]) -> Value {
 
 /// The record of the request for a path that a workload sent.
 fn sent(stage: &Stage, workload: &str, path: &str) -> Value {
-    let of = |record: &Value| {
-        record["workload"] == workload && record["direction"] == "outbound" && record["path"] == path
-    };
+    let of =
+        |record: &Value| record["workload"] == workload && record["direction"] == "outbound" && record["path"] == path;
     stage.wait_flows(1, of).remove(0)
 }
 

@@ -82,7 +82,8 @@ fn requests() -> usize {
 fn mixed(stage: &Stage, front: &Pod, way: &str, threads: usize, keep: usize) -> Value {
     let (to, threads, keep) = (front.at(8080).to_string(), threads.to_string(), keep.to_string());
     let (spaces, count) = (format!("--spaces={},-", SPACES.join(",")), requests().to_string());
-    let args = ["mixed", "--to", &to, "--way", way, &spaces, "--requests", &count, "--threads", &threads, "--keep", &keep];
+    let args =
+        ["mixed", "--to", &to, "--way", way, &spaces, "--requests", &count, "--threads", &threads, "--keep", &keep];
     let output = stage.scene.lab.outside().output(bins::pod().unwrap(), args).unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let outcome: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -118,7 +119,8 @@ fn tracepoints(stage: &mut Stage) -> Vec<String> {
     let pid = stage.agent.process().pid();
     let files = fs::read_dir(format!("/proc/{pid}/fdinfo")).unwrap();
     let texts = files.filter_map(|file| fs::read_to_string(file.ok()?.path()).ok());
-    let names = texts.filter_map(|text| Some(text.lines().find_map(|line| line.strip_prefix("tp_name:"))?.trim().to_owned()));
+    let names =
+        texts.filter_map(|text| Some(text.lines().find_map(|line| line.strip_prefix("tp_name:"))?.trim().to_owned()));
     names.collect()
 }
 

@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{
-    Admin, Capture, CapturedServices, Carrier, DefaultSpace, Dns, Flows, Metrics, Propagate, PropagateMode, Proxy, Routing,
-    SameSpace, Splice,
+    Admin, Capture, CapturedServices, Carrier, DefaultSpace, Dns, Flows, Metrics, Propagate, PropagateMode, Proxy,
+    Routing, SameSpace, Splice,
 };
 
 /// Azure Dev Spaces' header, which existing applications propagate, and that of Bridge to Kubernetes after it.

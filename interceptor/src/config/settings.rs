@@ -12,8 +12,8 @@ use super::defaults as bounds;
 use super::error::Kind;
 use super::names::{is_dns_name, is_framing_header, is_header_name, is_name};
 use super::{
-    Admin, Capture, CapturedServices, Carrier, DefaultSpace, Dns, Flows, Ingress, Metrics, Propagate, PropagateMode, Proxy,
-    Routing, SameSpace, Splice,
+    Admin, Capture, CapturedServices, Carrier, DefaultSpace, Dns, Flows, Ingress, Metrics, Propagate, PropagateMode,
+    Proxy, Routing, SameSpace, Splice,
 };
 
 pub(super) fn routing(root: &Fields<'_>) -> Routing {

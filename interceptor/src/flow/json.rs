@@ -10,8 +10,8 @@ use serde::ser::SerializeSeq as _;
 use serde::{Serialize, Serializer};
 
 use super::{
-    ConnectionRecord, ErrorSide, KernelFacts, Notes, Protocol, ProtocolFrom, Record, RequestRecord, RouteHeader, TargetKind,
-    TargetRecord, Verdict,
+    ConnectionRecord, ErrorSide, KernelFacts, Notes, Protocol, ProtocolFrom, Record, RequestRecord, RouteHeader,
+    TargetKind, TargetRecord, Verdict,
 };
 use crate::route::{Chain, Direction, Reason, ServiceRef, SpaceFrom};
 

@@ -221,7 +221,9 @@ mod tests {
         assert!(found(&ALL, &[("baggage", &fits)]).route.is_some());
         let one_more = format!("k=v,{fits}");
         assert!(found(&ALL, &[("baggage", &one_more)]).route.is_none());
-        assert!(found(&ALL, &[("baggage", &fits[..fits.len() - 17]), ("baggage", "k=v,sd-routing-key=a")]).route.is_none());
+        assert!(
+            found(&ALL, &[("baggage", &fits[..fits.len() - 17]), ("baggage", "k=v,sd-routing-key=a")]).route.is_none()
+        );
         let of_len = |len: usize| format!("k={},sd-routing-key=abc", "v".repeat(len - ",sd-routing-key=abc".len() - 2));
         assert!(found(&ALL, &[("baggage", &of_len(baggage::MAX_BYTES))]).route.is_some());
         assert!(found(&ALL, &[("baggage", &of_len(baggage::MAX_BYTES + 1))]).route.is_none(), "not the half of it");

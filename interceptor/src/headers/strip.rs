@@ -79,6 +79,9 @@ mod tests {
         let route_headers = vec![Carrier::Baggage("k".to_owned())];
         let reader = Reader::new(&Routing { route_headers, ..Routing::default() });
         let many = format!("{}k=a", "x=y,".repeat(baggage::MAX_MEMBERS));
-        assert_eq!(reader.strip(b"baggage", many.as_bytes()), Stripped::Value(many[..many.len() - 4].as_bytes().to_vec()));
+        assert_eq!(
+            reader.strip(b"baggage", many.as_bytes()),
+            Stripped::Value(many[..many.len() - 4].as_bytes().to_vec())
+        );
     }
 }

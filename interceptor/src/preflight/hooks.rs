@@ -132,7 +132,10 @@ fn follow_threads(kernel: &mut Kernel) -> Finding {
     kernel.unload_threads();
     match tried {
         Ok(()) => {
-            let detail = format!("the programs of propagate: thread load, and the tracepoint {} is there", names::READ_TRACEPOINT);
+            let detail = format!(
+                "the programs of propagate: thread load, and the tracepoint {} is there",
+                names::READ_TRACEPOINT
+            );
             Finding::ok(name, detail)
         }
         Err(error) => Finding::warn(name, error.brief(), "propagate: thread traces nothing back without it"),

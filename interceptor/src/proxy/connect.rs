@@ -108,12 +108,7 @@ fn local(stream: &TcpStream) -> io::Result<SocketAddr> {
 }
 
 /// Without an entry (the map is full) the application sees the pod's own address; that is counted, not an error.
-fn name_client(
-    context: &Rc<Context>,
-    workload: &Captured,
-    source: SocketAddr,
-    client: Client,
-) -> Option<ClientEntry> {
+fn name_client(context: &Rc<Context>, workload: &Captured, source: SocketAddr, client: Client) -> Option<ClientEntry> {
     let key = ClientKey::new(workload.cookie, source.into());
     if context.kernel.borrow_mut().set_client(key, client) {
         return Some(ClientEntry { context: Rc::clone(context), key });

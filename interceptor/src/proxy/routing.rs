@@ -102,9 +102,8 @@ impl Routed<'_> {
 
 /// Whether the caller is outside: neither a captured workload nor an endpoint of a service in a space tree.
 fn must_strip(connection: &Connection, snapshot: &Snapshot) -> bool {
-    let inside = |ip: IpAddr| {
-        connection.context.neighbours.contains(ip) || snapshot.destinations_at(ip).next().is_some()
-    };
+    let inside =
+        |ip: IpAddr| connection.context.neighbours.contains(ip) || snapshot.destinations_at(ip).next().is_some();
     snapshot.routing.strip_from_outside
         && connection.direction == Direction::Inbound
         && !inside(connection.client.ip().to_canonical())

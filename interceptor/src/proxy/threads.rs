@@ -45,7 +45,9 @@ impl Traced {
     pub(super) fn recalled(&self) -> Recalled {
         match self {
             Self::Request(Some(space)) => Recalled::Space(Arc::clone(space), SpaceFrom::Thread),
-            Self::Off | Self::Request(None) | Self::Unclear(CallOrigin::Unseen | CallOrigin::NoRequest) => Recalled::Unknown,
+            Self::Off | Self::Request(None) | Self::Unclear(CallOrigin::Unseen | CallOrigin::NoRequest) => {
+                Recalled::Unknown
+            }
             Self::Unclear(_) => Recalled::Ambiguous(SpaceFrom::Thread),
         }
     }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
-use crate::config::{PropagateMode, SpaceSpec};
 use crate::config::tree::{SpaceFault, space_faults};
+use crate::config::{PropagateMode, SpaceSpec};
 
 /// A space of one snapshot, and of those made from it for as long as the space is declared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

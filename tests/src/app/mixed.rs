@@ -53,7 +53,8 @@ pub fn run(mixed: &Mixed) -> Result<Value> {
         let threads: Vec<_> = (0..mixed.threads).map(|_| scope.spawn(|| one_at_a_time(mixed, &next))).collect();
         threads.into_iter().map(|thread| thread.join().map_err(|_| anyhow!("a thread panicked"))).collect::<Result<_>>()
     })?;
-    let count = |outcome| results.iter().map(|counts| counts.outcomes.get(&outcome).copied().unwrap_or(0)).sum::<usize>();
+    let count =
+        |outcome| results.iter().map(|counts| counts.outcomes.get(&outcome).copied().unwrap_or(0)).sum::<usize>();
     let notes: Vec<&String> = results.iter().flat_map(|counts| &counts.notes).take(5).collect();
     Ok(json!({
         "right": count(Outcome::Right),

@@ -58,7 +58,11 @@ mod tests {
     fn every_package_has_its_version() {
         let list = fs::read_to_string(format!("{}/../{LIST}", env!("CARGO_MANIFEST_DIR"))).unwrap();
         let (_, dependencies) = list.split_once("\"dependencies\": {").unwrap();
-        let versions: Vec<&str> = dependencies.lines().filter_map(|line| line.split_once("\": \"")).map(|(_, v)| v).collect();
-        assert!(!versions.is_empty() && versions.iter().all(|v| v.starts_with(|c: char| c.is_ascii_digit())), "{versions:?}");
+        let versions: Vec<&str> =
+            dependencies.lines().filter_map(|line| line.split_once("\": \"")).map(|(_, v)| v).collect();
+        assert!(
+            !versions.is_empty() && versions.iter().all(|v| v.starts_with(|c: char| c.is_ascii_digit())),
+            "{versions:?}"
+        );
     }
 }

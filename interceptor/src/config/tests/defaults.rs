@@ -55,7 +55,11 @@ fn the_example_is_the_worked_example_and_nothing_is_wrong_with_it() {
     let parsed = Config::parse(EXAMPLE, "f").unwrap();
     assert_eq!(parsed.warnings, []);
     let Config { topology, routing, capture, .. } = parsed.config;
-    let space = |name: &str, parent: Option<&str>| SpaceSpec { name: name.into(), parent: parent.map(Into::into), propagate: None };
+    let space = |name: &str, parent: Option<&str>| SpaceSpec {
+        name: name.into(),
+        parent: parent.map(Into::into),
+        propagate: None,
+    };
     let azureuser = SpaceSpec { propagate: Some(PropagateMode::SingleFlight), ..space("azureuser", Some("default")) };
     assert_eq!(topology.spaces, [space("default", None), azureuser]);
     assert_eq!(topology.workloads[0].propagate, Some(PropagateMode::Trace));

@@ -25,9 +25,8 @@ pub(super) fn inject(
         }
     }
     let end_of_baggage = found.baggage.as_ref().map(|baggage| end_of(bytes, baggage.last));
-    let edit = |at: usize, text: Vec<u8>| {
-        (!text.is_empty()).then(|| Edit { at, skip: 0, text: text.into_boxed_slice() })
-    };
+    let edit =
+        |at: usize, text: Vec<u8>| (!text.is_empty()).then(|| Edit { at, skip: 0, text: text.into_boxed_slice() });
     [edit(end_of_baggage.unwrap_or(head.insert_at), member), edit(head.insert_at, lines)]
 }
 

@@ -71,7 +71,16 @@ impl Message {
     pub fn new(from: &Side, head_len: usize, mut framing: Framing) -> Result<Self, ChunkError> {
         let body = framing.take(from.buffer.data().get(head_len..).unwrap_or_default())?;
         let ready = head_len + body;
-        Ok(Self { framing, ready, written: 0, edits: Edits::default(), hold: false, moved: 0, may_splice: false, pipe: None })
+        Ok(Self {
+            framing,
+            ready,
+            written: 0,
+            edits: Edits::default(),
+            hold: false,
+            moved: 0,
+            may_splice: false,
+            pipe: None,
+        })
     }
 
     /// Lets a long body move by splice(2), which does not touch the bytes.

@@ -7,9 +7,9 @@ use super::chunked::{ChunkError, Chunked};
 use super::exchange::Failure;
 use super::framing::LengthError;
 use super::head::{self, HeadError, RequestKind};
-use crate::headers::Reader;
 use super::message::MoveError;
 use crate::flow::ErrorSide;
+use crate::headers::Reader;
 use crate::proxy::respond::Answer;
 
 /// A request of these fields is refused, whichever prefix of it has arrived, with that status.

@@ -143,12 +143,8 @@ impl RequestInFlight {
 
     /// Publishes the record of a request whose head could not be read.
     pub(super) fn unread(connection: &mut Connection, answer: &Answer, sent: u64) {
-        let mut request = Self {
-            endpoint: None,
-            entered: Entered::default(),
-            begin: Instant::now(),
-            record: empty(connection),
-        };
+        let mut request =
+            Self { endpoint: None, entered: Entered::default(), begin: Instant::now(), record: empty(connection) };
         note_answer(&mut request.record, answer);
         request.publish(connection, 0, sent);
     }

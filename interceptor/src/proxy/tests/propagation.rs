@@ -46,11 +46,7 @@ fn every_carrier_leads_to_its_space_and_goes_out_as_it_came() {
     ] {
         play(async move {
             let (origin, copy) = (Server::new().await, Server::new().await);
-            let setup = Setup {
-                copies: vec![("user", copy.address)],
-                routing: rules(&read, None),
-                ..Setup::default()
-            };
+            let setup = Setup { copies: vec![("user", copy.address)], routing: rules(&read, None), ..Setup::default() };
             let mut session = World::new(origin.address, setup).await.call(get(fields)).await;
             let mut server = copy.accept().await;
             answered(&mut session, &mut server, &get(fields)).await;
@@ -198,7 +194,11 @@ fn a_request_with_a_known_trace_id_gets_the_space_that_came_with_it() {
         let mut incoming = world.called(&came).await;
         let mut application = origin.accept().await;
         application.expect(came.replacen("\r\n\r\n", &format!("\r\n{ONE}\r\n"), 1)).await;
-        assert_eq!(calls(&world, &origin, TRACE).await.0, get(&format!("{TRACE}{ONE}")), "a space of the Host counts, too");
+        assert_eq!(
+            calls(&world, &origin, TRACE).await.0,
+            get(&format!("{TRACE}{ONE}")),
+            "a space of the Host counts, too"
+        );
         application.send(OK).await;
         incoming.client.expect(OK).await;
         // After its answer: for as long as the grace.
@@ -335,7 +335,8 @@ fn a_request_that_this_agent_sends_to_a_pod_of_the_node_is_known_there() {
 fn callers_from_outside_lose_what_carries_a_space_if_that_is_asked_for() {
     let read = ["azds-route-as", "baggage/k"];
     let fields = "baggage: a=b, k=one\r\nX: y\r\nAzds-Route-As: one\r\n";
-    let host = |name: &str, fields: &str| format!("POST / HTTP/1.1\r\nHost: {name}\r\nContent-Length: 3\r\n{fields}\r\nabc");
+    let host =
+        |name: &str, fields: &str| format!("POST / HTTP/1.1\r\nHost: {name}\r\nContent-Length: 3\r\n{fields}\r\nabc");
     for (strip, name, got) in [
         (true, "b", "baggage: a=b\r\nX: y\r\n"),
         (true, "two.s.default.b.eus.azds.io", "baggage: a=b\r\nX: y\r\nazds-route-as: two\r\n"),

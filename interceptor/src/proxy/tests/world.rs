@@ -169,8 +169,16 @@ impl World {
         let netns = Netns::open(OWN_NETNS.as_ref()).unwrap();
         let (name, addresses) = (Arc::clone(&self.workload.name), self.workload.addresses.clone());
         let (memory, threads) = (Memory::new(PropagateMode::Trace), Threads::default());
-        self.workload =
-            Arc::new(Captured { name, netns, cookie: 2, addresses, cgroup: None, open: AtomicUsize::new(0), threads, memory });
+        self.workload = Arc::new(Captured {
+            name,
+            netns,
+            cookie: 2,
+            addresses,
+            cgroup: None,
+            open: AtomicUsize::new(0),
+            threads,
+            memory,
+        });
     }
 
     async fn open(

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use super::super::Change;
-use crate::config::{PropagateMode, EndpointSpec, NetnsRef, PortSpec, ServiceSpec, SpaceSpec, Topology, WorkloadSpec};
+use crate::config::{EndpointSpec, NetnsRef, PortSpec, PropagateMode, ServiceSpec, SpaceSpec, Topology, WorkloadSpec};
 
 /// A source of numbers that a seed repeats (xorshift64).
 pub(super) struct Random(u64);

@@ -79,8 +79,7 @@ pub(super) fn space(namespace: &Namespace) -> (Option<SpaceSpec>, Option<Trouble
     match namespace.space.as_deref() {
         Some("true") => {
             let parent = namespace.parent.as_deref().map(str::to_owned);
-            let (mode, trouble) =
-                propagate(namespace.propagate.as_deref(), || format!("namespace {}", namespace.name));
+            let (mode, trouble) = propagate(namespace.propagate.as_deref(), || format!("namespace {}", namespace.name));
             (Some(SpaceSpec { name: namespace.name.to_string(), parent, propagate: mode }), trouble)
         }
         None if namespace.parent.is_some() => (None, Some(Trouble::ParentOnly { namespace: name() })),

@@ -20,9 +20,7 @@ pub(super) fn traceparent(stage: &mut Stage) -> Result<()> {
         let answer = stage.tell(call);
         stage.check_answer(&answer, "serviceC.default", &["azureuser"])?;
         stage.check_answer(&answer["upstream"], service_b, &[seen])?;
-        let sent = |record: &Value| {
-            is_request(record, "serviceC-default", "outbound") && record["space_from"] == from
-        };
+        let sent = |record: &Value| is_request(record, "serviceC-default", "outbound") && record["space_from"] == from;
         let flows = stage.seen.expect(
             &stage.agent,
             &[(&format!("the request from serviceC to {service_b}, its space from {from}"), &sent)],
