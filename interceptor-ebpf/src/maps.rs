@@ -226,27 +226,27 @@ pub(crate) fn skb_seq_at() -> usize {
 #[inline(always)]
 pub(crate) fn request(connection: u64) -> Option<&'static Request> {
     // SAFETY: as for `captured`.
-    unsafe { REQUESTS.get(&connection) }
+    unsafe { REQUESTS.get(connection) }
 }
 
 /// What is known of an application's socket.
 #[inline(always)]
 pub(crate) fn inbound_socket(cookie: u64) -> Option<*mut Inbound> {
-    INBOUND_SOCKETS.get_ptr_mut(&cookie)
+    INBOUND_SOCKETS.get_ptr_mut(cookie)
 }
 
 /// Begins to follow an application's socket.
 #[inline(always)]
 pub(crate) fn begin_inbound_socket(cookie: u64, inbound: &Inbound) {
     // A full map gives up its oldest entry; after any other failure nothing is known of the socket.
-    INBOUND_SOCKETS.insert(&cookie, inbound, 0).ok();
+    INBOUND_SOCKETS.insert(cookie, inbound, 0).ok();
 }
 
 /// Forgets an application's socket.
 #[inline(always)]
 pub(crate) fn forget_inbound_socket(cookie: u64) {
     // One that is not there was never followed, or gave way.
-    INBOUND_SOCKETS.remove(&cookie).ok();
+    INBOUND_SOCKETS.remove(cookie).ok();
 }
 
 /// What a thread has read.
@@ -268,14 +268,14 @@ pub(crate) fn reading_or_new(thread: &Thread) -> Option<*mut Reading> {
 /// Whether a process was seen not to keep a request on one thread.
 #[inline(always)]
 pub(crate) fn is_mistrusted(thread: &Thread) -> bool {
-    MISTRUSTED.get_ptr(&thread.tgid).is_some()
+    MISTRUSTED.get_ptr(thread.tgid).is_some()
 }
 
 /// Notes that a process does not keep a request on one thread.
 #[inline(always)]
 pub(crate) fn mistrust(thread: &Thread) {
     // After a failure the next evidence comes soon.
-    MISTRUSTED.insert(&thread.tgid, 1, 0).ok();
+    MISTRUSTED.insert(thread.tgid, 1, 0).ok();
 }
 
 /// What is known of the calls on an application's connection to the agent.
