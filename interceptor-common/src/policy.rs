@@ -304,12 +304,13 @@ mod tests {
     #[derive(Clone, Copy)]
     struct Syn {
         remote: Address,
-        captured: bool,
+        captured: Option<u32>,
         peer: bool,
         alive: bool,
     }
 
-    const SYN: Syn = Syn { remote: Address::v4([192, 0, 2, 9]), captured: true, peer: false, alive: true };
+    const SYN: Syn =
+        Syn { remote: Address::v4([192, 0, 2, 9]), captured: Some(INBOUND_OUTSIDE), peer: false, alive: true };
 
     impl LookupView for Syn {
         fn remote(&self) -> Address {
@@ -319,7 +320,7 @@ mod tests {
             Endpoint::new(Address::v4([10, 0, 0, 2]), NetPort::from_host(8080))
         }
         fn captured(&self, _local: &Endpoint) -> Option<u32> {
-            self.captured.then_some(INBOUND_OUTSIDE)
+            self.captured
         }
         fn is_peer(&self, _remote: &Address) -> bool {
             self.peer
@@ -330,10 +331,20 @@ mod tests {
     }
 
     #[test]
+    fn a_peers_connection_is_steered_where_all_have_to_be_seen_and_nothing_else_changes() {
+        let all = Syn { captured: Some(INBOUND_ALL), ..SYN };
+        assert_eq!(lookup(&Syn { peer: true, ..all }), Ok(()));
+        assert_eq!(lookup(&all), Ok(()));
+        let local = Syn { remote: Address::v4([10, 0, 0, 2]), ..all };
+        assert_eq!(lookup(&local), Err(Counter::InboundLocal), "the agent's own connection to the application");
+        assert_eq!(lookup(&Syn { peer: true, alive: false, ..all }), Err(Counter::InboundAgentStale));
+    }
+
+    #[test]
     fn an_uncaptured_callers_connection_is_steered_and_every_other_passes() {
         assert_eq!(lookup(&SYN), Ok(()));
         for (syn, reason) in [
-            (Syn { captured: false, ..SYN }, Counter::InboundNotCaptured),
+            (Syn { captured: None, ..SYN }, Counter::InboundNotCaptured),
             (Syn { remote: Address::v4([10, 0, 0, 2]), ..SYN }, Counter::InboundLocal),
             (Syn { remote: Address::v4([127, 0, 0, 1]), ..SYN }, Counter::InboundLocal),
             (Syn { remote: Address([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]), ..SYN }, Counter::InboundLocal),

@@ -143,6 +143,7 @@ pub(crate) fn workload(netns: u64) -> Option<&'static Workload> {
 /// Whether a workload's port is intercepted inbound.
 #[inline(always)]
 pub(crate) fn inbound(local: &Endpoint) -> Option<u32> {
+    // SAFETY: a map's value outlives the program's run; one word does not tear.
     INBOUND.get_ptr(local).map(|word| unsafe { *word })
 }
 

@@ -2,6 +2,7 @@
 
 use std::io::Cursor;
 
+use interceptor::headers::Reader;
 use interceptor::proxy::http1::head;
 use interceptor_tests::http::Connection;
 

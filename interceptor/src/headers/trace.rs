@@ -4,10 +4,11 @@
 //! B3's. Others count as text, together with the header's name.
 
 use std::hash::{DefaultHasher, Hasher as _};
+use std::num::NonZeroU128;
 
 /// An id that a request shares with what it causes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TraceId(u128);
+pub struct TraceId(NonZeroU128);
 
 /// The ids of one request, the first four that it has: three are common (traceparent, b3, x-request-id).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -102,7 +103,7 @@ impl Format {
             Self::Cloud => hex(value.split(|byte| *byte == b'/').next().filter(|id| id.len() == 32)?),
             Self::Decimal => {
                 let number: u64 = std::str::from_utf8(value).ok()?.parse().ok()?;
-                (number != 0 && value.first() != Some(&b'+')).then_some(TraceId(number.into()))
+                id_of(number.into()).filter(|_| value.first() != Some(&b'+'))
             }
             Self::Text => text(name, value),
         }
@@ -145,7 +146,7 @@ fn number(digits: &[u8]) -> Option<u128> {
 }
 
 fn id_of(number: u128) -> Option<TraceId> {
-    (number != 0).then_some(TraceId(number))
+    NonZeroU128::new(number).map(TraceId)
 }
 
 /// Text has no room in a number: two independent hashes stand for it.
@@ -161,7 +162,7 @@ fn text(name: &[u8], value: &[u8]) -> Option<TraceId> {
         hasher.write(value);
         u128::from(hasher.finish())
     };
-    Some(TraceId((half(0) << 64) | half(1)))
+    id_of((half(0) << 64) | half(1))
 }
 
 #[cfg(test)]
@@ -169,7 +170,7 @@ mod tests {
     use super::*;
 
     fn read(name: &str, value: &str) -> Option<u128> {
-        Format::of(name).read(name.as_bytes(), value.as_bytes()).map(|TraceId(id)| id)
+        Format::of(name).read(name.as_bytes(), value.as_bytes()).map(|TraceId(id)| id.get())
     }
 
     const ID: u128 = 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736;
@@ -247,8 +248,8 @@ mod tests {
 
     #[test]
     fn a_request_has_four_ids_at_most_each_once() {
-        let ids: TraceIds = [1, 2, 1, 3, 4, 5].into_iter().map(TraceId).collect();
-        assert_eq!(ids.iter().collect::<Vec<_>>(), [1, 2, 3, 4].map(TraceId));
+        let ids: TraceIds = [1, 2, 1, 3, 4, 5].into_iter().filter_map(id_of).collect();
+        assert_eq!(ids.iter().collect::<Vec<_>>(), [1, 2, 3, 4].map(|id| id_of(id).unwrap()));
         assert!(!ids.is_empty() && TraceIds::default().is_empty());
     }
 }

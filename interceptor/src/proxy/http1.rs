@@ -46,6 +46,7 @@ use crate::propagate::Entered;
 const LINGER: Duration = Duration::from_secs(2);
 
 /// How waiting for a request ended.
+#[expect(clippy::large_enum_variant, reason = "it is moved once a request; a box would be an allocation each time")]
 enum Next {
     Request(RequestHead),
     /// The client ended its direction between requests.

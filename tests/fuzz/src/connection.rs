@@ -7,11 +7,12 @@ use std::future::poll_fn;
 use std::io;
 use std::os::fd::OwnedFd;
 
+use interceptor::headers::Reader;
 use interceptor::net::buffer::BufferPool;
 use interceptor::net::side::Side;
 use interceptor::proxy::http1::exchange::{End, Exchange, RequestFacts};
 use interceptor::proxy::http1::head;
-use interceptor::proxy::http1::message::Message;
+use interceptor::proxy::http1::message::{Edit, Message};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::runtime::{Builder, Runtime};

@@ -11,6 +11,9 @@ const TRACE: &str = "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0b
 const SAME_TRACE: &str = "b3: 4bf92f3577b34da6a3ce929d0e0e4736-1111111111111111-1\r\n";
 const OTHER_TRACE: &str = "traceparent: 00-11111111111111111111111111111111-00f067aa0ba902b7-01\r\n";
 
+/// Where a request's space was found, and what is noted of it.
+type Found = (SpaceFrom, Option<Note>);
+
 fn get(fields: &str) -> String {
     format!("GET /path HTTP/1.1\r\nHost: b\r\n{fields}\r\n")
 }
@@ -168,23 +171,23 @@ fn a_request_with_a_known_trace_id_gets_the_space_that_came_with_it() {
     let (with_one, with_two) = (format!("{TRACE}{ONE}"), format!("{TRACE}{TWO}"));
     let host = "Host: one.s.default.b.eus.azds.io\r\n";
     let (plain, ambiguous) = (SpaceFrom::Caller, Some(Note::AmbiguousTrace));
-    let rows: [(&str, PropagateMode, &[&str], &str, &str, SpaceFrom, Option<Note>); 8] = [
-        ("the same header", Trace, &[&with_one], TRACE, ONE, SpaceFrom::Trace, None),
-        ("another header with the same id", Trace, &[&with_one], SAME_TRACE, ONE, SpaceFrom::Trace, None),
-        ("another id", Trace, &[&with_one], OTHER_TRACE, OWN, plain, None),
+    let rows: [(&str, PropagateMode, &[&str], (&str, &str), Found); 8] = [
+        ("the same header", Trace, &[&with_one], (TRACE, ONE), (SpaceFrom::Trace, None)),
+        ("another header with the same id", Trace, &[&with_one], (SAME_TRACE, ONE), (SpaceFrom::Trace, None)),
+        ("another id", Trace, &[&with_one], (OTHER_TRACE, OWN), (plain, None)),
         ("no id", Trace, &[&with_one], "X: y\r\n", OWN, plain, None),
-        ("two spaces with one id", Trace, &[&with_one, &with_two], TRACE, OWN, plain, ambiguous),
-        ("one of no space", Trace, &[&with_one, TRACE], TRACE, OWN, plain, ambiguous),
-        ("off", Off, &[&with_one], TRACE, OWN, plain, None),
-        ("a space of its own", Trace, &[&with_one], &with_two, "", SpaceFrom::Header, None),
+        ("two spaces with one id", Trace, &[&with_one, &with_two], (TRACE, OWN), (plain, ambiguous)),
+        ("one of no space", Trace, &[&with_one, TRACE], (TRACE, OWN), (plain, ambiguous)),
+        ("off", Off, &[&with_one], (TRACE, OWN), (plain, None)),
+        ("a space of its own", Trace, &[&with_one], (&with_two, ""), (SpaceFrom::Header, None)),
     ];
-    for (what, mode, came, goes, added, from, note) in rows {
+    for (what, mode, came, (goes, added), expected) in rows {
         play(async move {
             let origin = Server::new().await;
             let world = pod(&origin, Some(mode), None).await;
             let (got, record) = called_then_calls(&world, &origin, came, goes).await;
             assert_eq!(got, get(&format!("{goes}{added}")), "{what}");
-            assert_eq!((record.space_from, record.notes.iter().next()), (from, note), "{what}");
+            assert_eq!((record.space_from, record.notes.iter().next()), expected, "{what}");
         });
     }
     play(async move {
@@ -262,21 +265,21 @@ fn a_trace_that_finds_no_room_is_noted() {
 fn a_single_flight_gives_its_space_to_requests_that_carry_nothing() {
     use PropagateMode::{SingleFlight, Trace};
     let (plain, ambiguous) = (SpaceFrom::Caller, Some(Note::AmbiguousFlight));
-    let rows: [(&str, PropagateMode, &[&str], &str, SpaceFrom, Option<Note>); 6] = [
-        ("one", SingleFlight, &[ONE], ONE, SpaceFrom::Flight, None),
-        ("two of one space", SingleFlight, &[ONE, ONE], ONE, SpaceFrom::Flight, None),
-        ("two of two spaces", SingleFlight, &[ONE, TWO], OWN, plain, ambiguous),
-        ("one of none", SingleFlight, &[ONE, ""], OWN, plain, ambiguous),
-        ("none", SingleFlight, &[], OWN, plain, None),
-        ("not asked for", Trace, &[ONE], OWN, plain, None),
+    let rows: [(&str, PropagateMode, &[&str], &str, Found); 6] = [
+        ("one", SingleFlight, &[ONE], ONE, (SpaceFrom::Flight, None)),
+        ("two of one space", SingleFlight, &[ONE, ONE], ONE, (SpaceFrom::Flight, None)),
+        ("two of two spaces", SingleFlight, &[ONE, TWO], OWN, (plain, ambiguous)),
+        ("one of none", SingleFlight, &[ONE, ""], OWN, (plain, ambiguous)),
+        ("none", SingleFlight, &[], OWN, (plain, None)),
+        ("not asked for", Trace, &[ONE], OWN, (plain, None)),
     ];
-    for (what, mode, came, added, from, note) in rows {
+    for (what, mode, came, added, expected) in rows {
         play(async move {
             let origin = Server::new().await;
             let world = pod(&origin, Some(mode), None).await;
             let (got, record) = called_then_calls(&world, &origin, came, "").await;
             assert_eq!(got, get(added), "{what}");
-            assert_eq!((record.space_from, record.notes.iter().next()), (from, note), "{what}");
+            assert_eq!((record.space_from, record.notes.iter().next()), expected, "{what}");
             assert_eq!(calls(&world, &origin, "").await.1.space_from, plain, "{what}: nothing is in flight any more");
         });
     }
