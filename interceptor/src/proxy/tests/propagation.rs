@@ -14,6 +14,9 @@ const OTHER_TRACE: &str = "traceparent: 00-11111111111111111111111111111111-00f0
 /// Where a request's space was found, and what is noted of it.
 type Found = (SpaceFrom, Option<Note>);
 
+/// What it is about, the mode, what came in, what goes out and is added to it, and what is known of that.
+type Row<'r> = (&'r str, PropagateMode, &'r [&'r str], (&'r str, &'r str), Found);
+
 fn get(fields: &str) -> String {
     format!("GET /path HTTP/1.1\r\nHost: b\r\n{fields}\r\n")
 }
@@ -171,11 +174,11 @@ fn a_request_with_a_known_trace_id_gets_the_space_that_came_with_it() {
     let (with_one, with_two) = (format!("{TRACE}{ONE}"), format!("{TRACE}{TWO}"));
     let host = "Host: one.s.default.b.eus.azds.io\r\n";
     let (plain, ambiguous) = (SpaceFrom::Caller, Some(Note::AmbiguousTrace));
-    let rows: [(&str, PropagateMode, &[&str], (&str, &str), Found); 8] = [
+    let rows: [Row<'_>; 8] = [
         ("the same header", Trace, &[&with_one], (TRACE, ONE), (SpaceFrom::Trace, None)),
         ("another header with the same id", Trace, &[&with_one], (SAME_TRACE, ONE), (SpaceFrom::Trace, None)),
         ("another id", Trace, &[&with_one], (OTHER_TRACE, OWN), (plain, None)),
-        ("no id", Trace, &[&with_one], "X: y\r\n", OWN, plain, None),
+        ("no id", Trace, &[&with_one], ("X: y\r\n", OWN), (plain, None)),
         ("two spaces with one id", Trace, &[&with_one, &with_two], (TRACE, OWN), (plain, ambiguous)),
         ("one of no space", Trace, &[&with_one, TRACE], (TRACE, OWN), (plain, ambiguous)),
         ("off", Off, &[&with_one], (TRACE, OWN), (plain, None)),

@@ -100,6 +100,7 @@ impl Agent {
     fn new(config: Config) -> Result<Agent> {
         let kernel = Kernel::load(false, Programs::default()).context("loading the hooks")?;
         let controller = Controller::new(ControllerParts {
+            neighbours: Default::default(),
             kernel,
             destinations: Arc::new(Destinations::new(config.capture.outbound_port)),
             workers: Vec::new(),
