@@ -32,7 +32,6 @@ impl Node {
         let before = maps_named_capture();
         let kernel = Kernel::load(false, Programs::default()).unwrap();
         let controller = Controller::new(ControllerParts {
-            neighbours: Default::default(),
             kernel,
             neighbours: Default::default(),
             destinations: Arc::new(Destinations::new(config.capture.outbound_port)),
