@@ -19,7 +19,7 @@ use crate::stage::{Scene, Stage, cluster_ip, http_service};
 const SPACES: [&str; 3] = ["red", "green", "blue"];
 const BACKEND: u8 = 20;
 /// Requests of one run of `pod mixed` in the ordinary tier.
-const REQUESTS: usize = 2000;
+const REQUESTS: u32 = 2000;
 
 /// Starts a server on port 8080 that calls the backend.
 type Start = fn(&Scene, &Pod) -> Process;
@@ -86,7 +86,7 @@ fn go(scene: &Scene, pod: &Pod) -> Process {
 }
 
 /// How many requests a run has.
-fn requests() -> usize {
+fn requests() -> u32 {
     env::var("INTERCEPTOR_REQUESTS").map_or(REQUESTS, |count| count.parse().unwrap())
 }
 
@@ -105,15 +105,15 @@ fn mixed(stage: &Stage, front: &Pod, way: &str, threads: usize, keep: usize) -> 
 }
 
 /// How many calls of a workload had which origin.
-fn origins(stage: &Stage, workload: &str) -> BTreeMap<String, u64> {
+fn origins(stage: &Stage, workload: &str) -> BTreeMap<String, f64> {
     let workload = format!("workload=\"{workload}\"");
     let of_workload = |sample: &str| {
         let labels = sample.strip_prefix("interceptor_thread_calls_total{")?.strip_suffix('}')?;
         let origin = labels.split("origin=\"").nth(1)?.split('"').next()?;
         labels.contains(&workload).then(|| origin.to_owned())
     };
-    let counted = samples(stage).into_iter().filter_map(|(sample, count)| Some((of_workload(&sample)?, count as u64)));
-    counted.filter(|(_, count)| *count > 0).collect()
+    let counted = samples(stage).into_iter().filter_map(|(sample, count)| Some((of_workload(&sample)?, count)));
+    counted.filter(|(_, count)| *count > 0.0).collect()
 }
 
 /// Every call went where its request belongs.
@@ -122,7 +122,7 @@ fn expect_all_right(stage: &Stage, front: &Pod, way: &str, threads: usize, keep:
     let count = |what: &str| outcome[what].as_u64().unwrap();
     assert_eq!((count("wrong"), count("failed")), (0, 0), "{way}: {outcome}");
     // An answer that takes longer than a call waits for it leaves the call where it was going: a busy machine may be slow.
-    let most = u64::try_from(requests()).unwrap() / 10;
+    let most = u64::from(requests()) / 10;
     assert!(count("unattributed") <= most, "{way}: {outcome}");
 }
 
@@ -184,10 +184,10 @@ fn a_process_whose_work_changes_threads_is_found_out() {
     let (scene, front) = scene("thrgo", "thread", go);
     let stage = scene.start();
     let outcome = mixed(&stage, &front, "new", 8, 50);
-    let count = u64::try_from(requests()).unwrap();
+    let count = u64::from(requests());
     assert!(outcome["failed"] == 0 && outcome["wrong"].as_u64() < Some(count / 20), "{outcome}");
     let origins = origins(&stage, "front");
-    assert!(origins["process"] > count / 2, "{origins:?}");
+    assert!(origins["process"] > f64::from(requests() / 2), "{origins:?}");
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn pods_that_do_not_ask_for_it_are_left_alone() {
     assert_eq!(origins(&stage, "other"), BTreeMap::new());
     expect_all_right(&stage, &front, "new", 8, 1);
     let called = origins(&stage, "front");
-    assert_eq!(called.values().sum::<u64>(), u64::try_from(requests()).unwrap(), "{called:?}");
+    assert_eq!(called.values().sum::<f64>(), f64::from(requests()), "{called:?}");
 }
 
 /// Calls go where they would go if the mode did not exist.
@@ -207,7 +207,7 @@ fn expect_nothing_traced(stage: &Stage, front: &Pod) {
     let outcome = mixed(stage, front, "new", 8, 1);
     assert_eq!((&outcome["wrong"], &outcome["failed"]), (&0.into(), &0.into()), "{outcome}");
     // Those without a space are right wherever nothing is known.
-    assert_eq!(outcome["right"].as_u64().map(|right| right * 4), Some(u64::try_from(requests()).unwrap()), "{outcome}");
+    assert_eq!(outcome["right"].as_u64().map(|right| right * 4), Some(u64::from(requests())), "{outcome}");
 }
 
 #[test]
