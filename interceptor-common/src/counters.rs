@@ -61,10 +61,12 @@ counters! {
     DnsBoundDevice = 20, "dns", "bound_device";
     /// A query of the agent itself, which must reach the server.
     DnsSelf = 21, "dns", "self_capture";
+    /// The application listens on that port no more, or not yet: the kernel refuses the connection as it would without us.
+    InboundNotListening = 22, "inbound", "not_listening";
 }
 
 /// How many counters there are.
-pub const COUNT: u32 = 22;
+pub const COUNT: u32 = 23;
 
 #[cfg(test)]
 mod tests {

@@ -111,7 +111,7 @@ fn connected(ctx: &SockOpsContext, ops: Ops<'_>) {
 /// bytes; elsewhere only while something is on its way or waits to be sent, which is left out here.
 #[inline(always)]
 fn begins_to_send(ctx: &SockOpsContext, ops: Ops<'_>) {
-    if ops.asked_for() != NO_SEGMENT || ops.packets_out() != 0 || ops.snd_una() != ops.snd_nxt() {
+    if ops.first_argument() != NO_SEGMENT || ops.packets_out() != 0 || ops.snd_una() != ops.snd_nxt() {
         return;
     }
     // close() asks, too, for its FIN.

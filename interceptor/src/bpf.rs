@@ -8,6 +8,7 @@ mod inspect;
 mod load;
 mod logging;
 mod maps;
+mod namespace;
 mod object;
 mod offsets;
 mod splice;

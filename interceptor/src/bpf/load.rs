@@ -16,7 +16,8 @@ use interceptor_common::names;
 use super::error::BpfError;
 use super::maps::{CaptureMaps, ControlMap, FlowMaps, KernelCounters};
 use super::offsets::Offsets;
-use super::{logging, object, splice};
+use super::{logging, namespace, object, splice};
+use crate::net::netns::Netns;
 
 /// The sock_addr programs, all attached to a cgroup.
 const SOCK_ADDR: [&str; 10] = [
@@ -243,6 +244,14 @@ impl Kernel {
     /// Where a descriptor cannot be had.
     pub fn counters(&self) -> Result<KernelCounters, BpfError> {
         KernelCounters::open(&self.ebpf)
+    }
+
+    /// The cookie of a network namespace that `socket` is in: the key of its workload in the hooks' maps.
+    ///
+    /// # Errors
+    /// Where the kernel tells neither by socket option (before 5.14) nor by a hook on the agent's own cgroup.
+    pub fn netns_cookie(&mut self, netns: &Netns, socket: impl AsFd) -> Result<u64, BpfError> {
+        namespace::cookie(&mut self.ebpf, netns, socket)
     }
 
     fn is_loaded(&self, name: &str) -> bool {

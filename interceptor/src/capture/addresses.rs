@@ -7,11 +7,13 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use interceptor_common::{Endpoint, policy};
+use interceptor_common::Endpoint;
+use interceptor_common::policy::{self, Callers};
 
 use super::close::Switched;
+use super::listening::Always;
 use crate::bpf::{BpfError, CaptureMaps};
-use crate::captured::Destinations;
+use crate::captured::{Captured, Destinations};
 use crate::snapshot::Destination;
 use crate::status::CapturedCounts;
 use crate::wanted::{Basis, Calls, Wanted};
@@ -28,9 +30,11 @@ pub(super) struct Addresses {
     /// What has switched since it was last asked for; nothing is noted where nobody will ask.
     switched: Option<Switched>,
     /// Ports that are intercepted inbound, and whose connections.
-    inbound: HashMap<SocketAddr, u32>,
+    inbound: HashMap<SocketAddr, Callers>,
+    /// Those of them that are intercepted whether their application listens or not.
+    always: Always,
     /// Addresses of the workloads that are attached, and whose connections to them are intercepted.
-    local: HashMap<IpAddr, u32>,
+    local: HashMap<IpAddr, Callers>,
     /// What the kernel refused, to be tried again.
     failed: BTreeSet<SocketAddr>,
     /// What found no index. Not tried again before there is one, as it can be very many.
@@ -47,6 +51,7 @@ impl Addresses {
             basis: Basis::default(),
             switched: notes.then(Switched::default),
             inbound: HashMap::new(),
+            always: Always::default(),
             local: HashMap::new(),
             failed: BTreeSet::new(),
             no_room: BTreeSet::new(),
@@ -87,7 +92,7 @@ impl Addresses {
     }
 
     /// The addresses of the workloads that are attached, and whose connections to them are intercepted.
-    pub(super) fn local(&self) -> &HashMap<IpAddr, u32> {
+    pub(super) fn local(&self) -> &HashMap<IpAddr, Callers> {
         &self.local
     }
 
@@ -115,13 +120,23 @@ impl Addresses {
     }
 
     /// Workloads were attached or detached, or have to see more or less: these are their addresses now.
-    pub(super) fn set_local(&mut self, maps: &mut CaptureMaps, wanted: &Wanted<'_>, local: HashMap<IpAddr, u32>) {
+    pub(super) fn set_local(&mut self, maps: &mut CaptureMaps, wanted: &Wanted<'_>, local: HashMap<IpAddr, Callers>) {
         let before = std::mem::replace(&mut self.local, local);
         let came = self.local.iter().filter(|(ip, callers)| before.get(ip) != Some(callers)).map(|(ip, _)| *ip);
         let mut changed: Vec<SocketAddr> =
             came.flat_map(|ip| wanted.snapshot().destinations_at(ip)).map(|(at, _)| at).collect();
         changed.extend(self.inbound.keys().filter(|at| !self.local.contains_key(&at.ip())));
         self.look_at(maps, wanted, changed);
+    }
+
+    /// Leaves inbound ports on which nobody listens to what the hooks see. They see the workloads at the addresses `seen`.
+    pub(super) fn settle<'w>(
+        &mut self,
+        maps: &mut CaptureMaps,
+        seen: &HashSet<IpAddr>,
+        workloads: impl Iterator<Item = &'w Captured>,
+    ) {
+        self.always.settle(maps, seen, workloads);
     }
 
     /// Tries again what failed.
@@ -150,7 +165,7 @@ impl Addresses {
         };
         let called = |destination: Destination<'_>| {
             let callers = *self.local.get(&addr.ip())?;
-            let all = callers == policy::INBOUND_ALL && destination.is_endpoint();
+            let all = callers == Callers::All && destination.is_endpoint();
             (all || wanted.inbound(&destination)).then_some(callers)
         };
         let inbound = match (destination.and_then(called), self.inbound.get(&addr)) {
@@ -201,8 +216,8 @@ impl Addresses {
         Ok(())
     }
 
-    fn intercept(&mut self, maps: &mut CaptureMaps, addr: SocketAddr, callers: u32) -> Result<(), BpfError> {
-        maps.inbound.insert(Endpoint::from(addr), callers)?;
+    fn intercept(&mut self, maps: &mut CaptureMaps, addr: SocketAddr, callers: Callers) -> Result<(), BpfError> {
+        self.always.begin(maps, addr, callers)?;
         let before = self.inbound.insert(addr, callers);
         if let Some(switched) = self.switched.as_mut().filter(|_| before.is_none()) {
             switched.inbound.insert(addr);
@@ -213,6 +228,7 @@ impl Addresses {
     fn leave(&mut self, maps: &mut CaptureMaps, addr: SocketAddr) -> Result<(), BpfError> {
         maps.inbound.remove(&addr.into())?;
         self.inbound.remove(&addr);
+        self.always.end(&addr);
         Ok(())
     }
 

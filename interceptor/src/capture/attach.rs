@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use interceptor_common as common;
 
@@ -18,7 +18,6 @@ use crate::net::netns::Netns;
 use crate::net::socket::{self, Listeners};
 use crate::propagate::Memory;
 use crate::snapshot::Workload;
-use crate::sys;
 use crate::worker::{WorkerGone, WorkerHandle};
 
 /// A workload that could not be captured; it keeps its direct traffic.
@@ -43,9 +42,6 @@ pub(super) enum AttachError {
         /// Why.
         source: io::Error,
     },
-    /// The kernel does not tell namespaces apart.
-    #[error("reading the cookie of its network namespace: {0} (needs Linux 5.14)")]
-    Cookie(io::Error),
     /// The hooks refused it.
     #[error(transparent)]
     Bpf(#[from] BpfError),
@@ -115,7 +111,7 @@ pub(super) fn attach(
     let listen = |source| AttachError::Listen { port: outbound_port, source };
     let listeners = socket::listen_in(&netns, outbound_port, workers.len()).map_err(listen)?;
     let cookie = match listeners.first() {
-        Some(first) => sys::netns_cookie(&first.outbound).map_err(AttachError::Cookie)?,
+        Some(first) => kernel.netns_cookie(&netns, &first.outbound)?,
         None => return Err(WorkerGone.into()),
     };
     let captured = Arc::new(Captured {
@@ -126,6 +122,7 @@ pub(super) fn attach(
         cgroup,
         open: AtomicUsize::new(0),
         threads: Threads::default(),
+        refused: AtomicBool::new(false),
         memory: Memory::new(PropagateMode::Off),
     });
     let link = match kernel.attach_netns(&captured.netns) {

@@ -8,7 +8,8 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use interceptor_common::{Address, names, policy};
+use interceptor_common::policy::Callers;
+use interceptor_common::{Address, names};
 
 use super::addresses::Addresses;
 use super::attach::{Attached, attach, open};
@@ -123,6 +124,7 @@ impl Controller {
         if !delta.workloads.is_empty() || sees_otherwise {
             self.apply_local(&wanted);
         }
+        self.settle();
         self.parts.status.set_captured(self.addresses.counts());
         if let (Some(closer), Some(mut switched)) = (&self.closer, self.addresses.take_switched()) {
             if left_root {
@@ -156,6 +158,7 @@ impl Controller {
         let wanted = Wanted::new(snapshot, self.parts.settings.services);
         self.attach_workloads(changed.iter().filter_map(|name| snapshot.workload(name)), &wanted);
         self.apply_local(&wanted);
+        self.settle();
         self.parts.status.set_captured(self.addresses.counts());
         // As after a sweep.
         drop(self.addresses.take_switched());
@@ -174,6 +177,7 @@ impl Controller {
         self.apply_cgroups(snapshot);
         self.apply_local(&wanted);
         self.addresses.retry(&mut self.maps, &wanted);
+        self.settle();
         self.parts.status.set_captured(self.addresses.counts());
         // What switches here are ports of workloads that have just come: their connections stay.
         drop(self.addresses.take_switched());
@@ -275,6 +279,8 @@ impl Controller {
         // First the peers, so that nothing arrives at another pod as routed that was not.
         self.forget_peers(|ip| !captured.addresses.contains(ip));
         log(self.maps.workloads.remove(&captured.cookie), "forgetting a workload");
+        let addresses: Vec<Address> = captured.addresses.iter().copied().map(Address::from).collect();
+        log(self.maps.forget_listening(&addresses), "forgetting on which ports a workload listens");
         for worker in &self.parts.workers {
             worker.close(captured.cookie);
         }
@@ -369,10 +375,10 @@ impl Controller {
         let attached = || self.workloads.values().map(|attached| &attached.captured);
         let each = || attached().flat_map(|workload| workload.addresses.iter().map(move |ip| (*ip, &workload.memory)));
         let callers = |memory: &Memory| {
-            if memory.mode().needs_all() { policy::INBOUND_ALL } else { policy::INBOUND_OUTSIDE }
+            if memory.mode().needs_all() { Callers::All } else { Callers::Outside }
         };
         self.parts.neighbours.set(each().map(|(ip, memory)| (ip, Arc::clone(memory))));
-        let local: HashMap<IpAddr, u32> = each().map(|(ip, memory)| (ip, callers(memory))).collect();
+        let local: HashMap<IpAddr, Callers> = each().map(|(ip, memory)| (ip, callers(memory))).collect();
         if local != *self.addresses.local() {
             self.addresses.set_local(&mut self.maps, wanted, local);
         }
@@ -382,6 +388,15 @@ impl Controller {
             if !self.peers.contains(&ip) && log(self.maps.peers.insert(Address::from(ip), 1), "adding a peer") {
                 self.peers.insert(ip);
             }
+        }
+    }
+
+    /// Lets connections pass to inbound ports on which nobody listens, where the hooks tell who does.
+    fn settle(&mut self) {
+        if self.parts.kernel.hooks().get(names::SOCK_OPS) == Some(&HookState::Loaded) {
+            let attached = self.workloads.values().map(|attached| &*attached.captured);
+            // Peers are just those below an attached cgroup.
+            self.addresses.settle(&mut self.maps, &self.peers, attached);
         }
     }
 

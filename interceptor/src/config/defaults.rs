@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{
-    Admin, Capture, CapturedServices, Carrier, DefaultSpace, Dns, Flows, Metrics, Propagate, PropagateMode, Proxy,
-    Routing, SameSpace, Splice,
+    Admin, Capture, CapturedServices, Carrier, DefaultSpace, Dns, Flows, Http2, Metrics, Propagate, PropagateMode,
+    Proxy, Routing, SameSpace, Splice,
 };
 
 /// Azure Dev Spaces' header, which existing applications propagate, and that of Bridge to Kubernetes after it.
@@ -99,6 +99,23 @@ pub const MAX_CONNECTIONS: usize = 10_000;
 /// Each connection takes at least two descriptors of the agent's.
 pub const MAX_CONNECTIONS_BOUNDS: RangeInclusive<usize> = 1..=1_000_000;
 
+/// Many servers set no limit at all: long-lived streams (watches, chats) of one client must not wait for each other here.
+pub const HTTP2_STREAMS: u32 = 2048;
+/// RFC 9113 recommends no less than 100; a stream costs about 10 KiB without what it carries.
+pub const HTTP2_STREAMS_BOUNDS: RangeInclusive<u32> = 100..=100_000;
+/// 2 Gbit/s on one stream at half a millisecond, between two nodes.
+pub const HTTP2_STREAM_WINDOW: u32 = 128 * 1024;
+/// 256 streams whose receivers have stopped reading leave the others theirs; and the most that one connection can hold here.
+pub const HTTP2_CONNECTION_WINDOW: u32 = 32 * 1024 * 1024;
+/// From what every peer assumes (RFC 9113, section 6.9.2) to a GiB.
+pub const HTTP2_WINDOW_BOUNDS: RangeInclusive<u32> = 65_535..=1_073_741_824;
+/// A hundred cancelled calls a second; who attacks by resets sends tens of thousands.
+pub const HTTP2_RESETS: u32 = 1000;
+/// A client that measures bandwidth by PING explains each with its messages.
+pub const HTTP2_CONTROL_FRAMES: u32 = 1000;
+/// Below a hundred well-behaved clients are cut off.
+pub const HTTP2_FRAMES_BOUNDS: RangeInclusive<u32> = 100..=1_000_000;
+
 /// What Kubernetes' installers use unless they are told otherwise.
 pub const CLUSTER_DOMAIN: &str = "cluster.local";
 /// Many times what a pod asks at once; each takes a descriptor for a few seconds at most.
@@ -158,6 +175,19 @@ impl Default for Proxy {
             max_connections: MAX_CONNECTIONS,
             max_head_bytes: MAX_HEAD_BYTES,
             splice: SPLICE,
+            http2: Http2::default(),
+        }
+    }
+}
+
+impl Default for Http2 {
+    fn default() -> Self {
+        Self {
+            max_concurrent_streams: HTTP2_STREAMS,
+            stream_window: HTTP2_STREAM_WINDOW,
+            connection_window: HTTP2_CONNECTION_WINDOW,
+            max_resets: HTTP2_RESETS,
+            max_control_frames: HTTP2_CONTROL_FRAMES,
         }
     }
 }

@@ -12,8 +12,8 @@ use super::defaults as bounds;
 use super::error::Kind;
 use super::names::{is_dns_name, is_framing_header, is_header_name, is_name};
 use super::{
-    Admin, Capture, CapturedServices, Carrier, DefaultSpace, Dns, Flows, Ingress, Metrics, Propagate, PropagateMode,
-    Proxy, Routing, SameSpace, Splice,
+    Admin, Capture, CapturedServices, Carrier, DefaultSpace, Dns, Flows, Http2, Ingress, Metrics, Propagate,
+    PropagateMode, Proxy, Routing, SameSpace, Splice,
 };
 
 pub(super) fn routing(root: &Fields<'_>) -> Routing {
@@ -83,8 +83,17 @@ pub(super) fn proxy(root: &Fields<'_>) -> Proxy {
                 ("copy", Splice::Copy),
             ])
         });
+        fields.section("http2", |fields| http2(fields, &mut proxy.http2));
     });
     proxy
+}
+
+fn http2(fields: &Fields<'_>, http2: &mut Http2) {
+    fields.set("max_concurrent_streams", &mut http2.max_concurrent_streams, |n| n.number(bounds::HTTP2_STREAMS_BOUNDS));
+    fields.set("stream_window", &mut http2.stream_window, |n| n.number(bounds::HTTP2_WINDOW_BOUNDS));
+    fields.set("connection_window", &mut http2.connection_window, |n| n.number(bounds::HTTP2_WINDOW_BOUNDS));
+    fields.set("max_resets", &mut http2.max_resets, |n| n.number(bounds::HTTP2_FRAMES_BOUNDS));
+    fields.set("max_control_frames", &mut http2.max_control_frames, |n| n.number(bounds::HTTP2_FRAMES_BOUNDS));
 }
 
 pub(super) fn admin(root: &Fields<'_>) -> Admin {

@@ -82,7 +82,9 @@ pub struct RequestRecord {
     pub original_destination: SocketAddr,
     /// The service behind it.
     pub service: Option<ServiceRef>,
-    /// How HTTP was known.
+    /// Which HTTP it was.
+    pub protocol: Protocol,
+    /// How that was known.
     pub protocol_from: ProtocolFrom,
     /// The method, bounded.
     pub method: Box<str>,
@@ -106,7 +108,9 @@ pub struct RequestRecord {
     pub target: Option<TargetRecord>,
     /// The status of the answer, the application's or ours.
     pub status: Option<u16>,
-    /// Bytes of the request, head and body as received.
+    /// The gRPC status of the answer, the application's or ours; `None` where it is no gRPC or ended without one.
+    pub grpc_status: Option<u16>,
+    /// Bytes of the request, head and body as received (HTTP/2: without framing and compression).
     pub bytes_in: u64,
     /// Bytes of the response, head and body as sent to the caller.
     pub bytes_out: u64,
@@ -148,6 +152,17 @@ pub struct TargetRecord {
     pub service: Option<ServiceRef>,
 }
 
+impl TargetRecord {
+    /// Where the caller wanted to go: the original destination, or the application of the pod.
+    pub fn original(direction: Direction, address: SocketAddr, service: Option<ServiceRef>) -> Self {
+        let kind = match direction {
+            Direction::Outbound => TargetKind::Original,
+            Direction::Inbound => TargetKind::Application,
+        };
+        Self { kind, address, service }
+    }
+}
+
 /// What kind of target was dialled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -166,7 +181,7 @@ pub enum TargetKind {
 pub enum Protocol {
     /// HTTP/1.0 or 1.1.
     Http1,
-    /// HTTP/2 with prior knowledge, passed as opaque.
+    /// HTTP/2 with prior knowledge.
     Http2,
     /// TLS, passed as opaque.
     Tls,

@@ -4,6 +4,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::thread;
 
@@ -14,6 +15,7 @@ use super::cgroups::{Points, is_v2};
 use super::{Finding, State};
 use crate::bpf::{BpfError, HookState, Kernel};
 use crate::cgroup;
+use crate::net::netns::Netns;
 use crate::proxy::selftest;
 use crate::sys;
 
@@ -33,6 +35,7 @@ pub(super) fn findings(points: &Points) -> Vec<Finding> {
     findings.extend(points.all.iter().map(|point| attach_cgroup(&mut kernel, point)));
     findings.push(attach_netns(&mut kernel));
     findings.push(follow_threads(&mut kernel));
+    findings.push(netns_cookie(&mut kernel));
     findings.extend(kernel_splice(&kernel));
     findings
 }
@@ -139,6 +142,20 @@ fn follow_threads(kernel: &mut Kernel) -> Finding {
             Finding::ok(name, detail)
         }
         Err(error) => Finding::warn(name, error.brief(), "propagate: thread traces nothing back without it"),
+    }
+}
+
+/// Only this decides whether workloads can be told apart, by whichever way the kernel has.
+fn netns_cookie(kernel: &mut Kernel) -> Finding {
+    let name = "netns-cookie";
+    let mut ask = || -> Result<u64, BpfError> {
+        let own = Netns::open(Path::new("/proc/thread-self/ns/net")).map_err(BpfError::Namespace)?;
+        let socket = UdpSocket::bind("0.0.0.0:0").or_else(|_| UdpSocket::bind("[::]:0"));
+        kernel.netns_cookie(&own, &socket.map_err(BpfError::Namespace)?)
+    };
+    match ask() {
+        Ok(cookie) => Finding::ok(name, format!("told (this namespace: {cookie})")),
+        Err(error) => Finding::fail(name, error.brief(), "workloads cannot be told apart: run Linux 5.14 or newer"),
     }
 }
 

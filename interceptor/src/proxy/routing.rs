@@ -4,10 +4,10 @@
 //! request that names none is looked for in the workload's memory, and the request is made known to the memories of those
 //! that will get it. What is returned goes with the request until it is answered.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use super::Connection;
 use super::threads::Traced;
+use super::{Connection, Context};
 use crate::captured::Captured;
 use crate::flow::{Note, Notes, RequestRecord, RouteHeader, Verdict};
 use crate::headers::{Found, TraceIds};
@@ -17,6 +17,23 @@ use crate::snapshot::Snapshot;
 
 /// Bytes of a path, host or header value that a record keeps.
 pub(super) const MAX_TEXT: usize = 256;
+
+/// The connection that a request came on, as far as its way depends on it.
+#[derive(Clone, Copy)]
+pub(super) struct At<'a> {
+    pub(super) context: &'a Context,
+    pub(super) workload: &'a Captured,
+    pub(super) direction: Direction,
+    pub(super) original: SocketAddr,
+    pub(super) client: SocketAddr,
+}
+
+impl<'a> From<&'a Connection> for At<'a> {
+    fn from(connection: &'a Connection) -> Self {
+        let Connection { context, workload, direction, original, client, .. } = connection;
+        At { context, workload, direction: *direction, original: *original, client: *client }
+    }
+}
 
 /// What was decided of a request.
 pub(super) struct Routed<'s> {
@@ -30,10 +47,10 @@ pub(super) struct Routed<'s> {
     pub(super) entered: Entered,
 }
 
-/// Decides where a request goes that `connection` brought. `found` is what its fields say, `host` its Host or authority,
-/// `traced` what its thread does.
+/// Decides where a request goes that came there. `found` is what its fields say, `host` its Host or authority, `traced`
+/// what its thread does.
 pub(super) fn route<'s>(
-    connection: &Connection,
+    connection: At<'_>,
     snapshot: &'s Snapshot,
     found: &Found<&[u8]>,
     host: Option<&[u8]>,
@@ -101,7 +118,7 @@ impl Routed<'_> {
 }
 
 /// Whether the caller is outside: neither a captured workload nor an endpoint of a service in a space tree.
-fn must_strip(connection: &Connection, snapshot: &Snapshot) -> bool {
+fn must_strip(connection: At<'_>, snapshot: &Snapshot) -> bool {
     let inside =
         |ip: IpAddr| connection.context.neighbours.contains(ip) || snapshot.destinations_at(ip).next().is_some();
     snapshot.routing.strip_from_outside
@@ -110,7 +127,7 @@ fn must_strip(connection: &Connection, snapshot: &Snapshot) -> bool {
 }
 
 /// Makes a request known to the memories of those that will get it.
-fn enter(connection: &Connection, snapshot: &Snapshot, decision: &Decision<'_>, ids: TraceIds) -> Entered {
+fn enter(connection: At<'_>, snapshot: &Snapshot, decision: &Decision<'_>, ids: TraceIds) -> Entered {
     let (settings, space) = (&snapshot.routing.propagate, decision.space_name());
     let neighbours = &connection.context.neighbours;
     match (connection.direction, &decision.target) {

@@ -6,6 +6,8 @@
 mod broken;
 mod deadlines;
 mod detection;
+mod http2;
+mod http2_refused;
 mod inbound;
 mod inherited;
 mod opaque;

@@ -73,6 +73,13 @@ pub(crate) fn python(variables: &[String]) -> Vec<String> {
     command
 }
 
+/// Runs one of our Node programs with the packages from npm.
+pub(crate) fn node_grpc(place: &Place, args: &[&str]) -> String {
+    let modules = format!("NODE_PATH={}/node_modules", packages("node").display());
+    let (name, args) = args.split_first().unwrap();
+    run(place, &[&["env", &modules, "node", &program(name)], args].concat())
+}
+
 /// Where `cargo xtask setup` has put the packages of PyPI (`python`) or npm (`node`): below cargo's target directory, which
 /// it finds in the same way.
 pub(crate) fn packages(kind: &str) -> PathBuf {

@@ -160,7 +160,7 @@ enum Command {
     /// Make a socket and pass it over stdin, a unix socket.
     #[command(hide = true)]
     Socket {
-        /// `dial` or `listen`.
+        /// `dial`, `listen`, `listen-shared`, `listen-v6-only` or `listen-mptcp`.
         how: String,
         /// Where to.
         address: SocketAddr,

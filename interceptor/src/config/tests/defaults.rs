@@ -93,7 +93,8 @@ fn a_default_in_the_table_is_what_the_parser_uses() {
     for key in KEYS {
         let (section, name) = key.split();
         if let (Presence::Default(yaml), false) = (key.presence, section.contains('[')) {
-            let text = format!("{section}: {{{name}: {yaml}}}");
+            let nested = |text, part| format!("{part}: {{{text}}}");
+            let text = section.rsplit('.').fold(format!("{name}: {yaml}"), nested);
             assert_eq!(parse(&text), Config::default(), "{text}");
         }
     }
@@ -106,6 +107,12 @@ fn the_bounds_in_the_table_are_those_of_the_parser() {
     assert!(kind("proxy.workers").ends_with(&bounds(&defaults::WORKERS_BOUNDS)));
     assert!(kind("proxy.max_connections").ends_with(&bounds(&defaults::MAX_CONNECTIONS_BOUNDS)));
     assert!(kind("proxy.max_head_bytes").ends_with(&bounds(&defaults::MAX_HEAD_BOUNDS)));
+    let http2 = |name: &str| kind(&format!("proxy.http2.{name}"));
+    assert!(http2("max_concurrent_streams").ends_with(&bounds(&defaults::HTTP2_STREAMS_BOUNDS)));
+    assert!(http2("stream_window").ends_with(&bounds(&defaults::HTTP2_WINDOW_BOUNDS)));
+    assert!(http2("connection_window").ends_with(&bounds(&defaults::HTTP2_WINDOW_BOUNDS)));
+    assert!(http2("max_resets").ends_with(&bounds(&defaults::HTTP2_FRAMES_BOUNDS)));
+    assert!(http2("max_control_frames").ends_with(&bounds(&defaults::HTTP2_FRAMES_BOUNDS)));
     assert!(kind("dns.max_in_flight").ends_with(&bounds(&defaults::DNS_IN_FLIGHT_BOUNDS)));
     assert!(kind("flows.capacity").ends_with(&bounds(&defaults::FLOWS_BOUNDS)));
     assert!(kind("workloads[].pid").ends_with(&bounds(&defaults::PID_BOUNDS)));
@@ -137,7 +144,7 @@ fn every_setting_can_be_changed() {
     let config = parse(
         "routing: {route_headers: [X-Space, Azds-Route-As], ingress_suffixes: [.EUS.Azds.IO.], default_space: none, same_space: endpoint}
 capture: {cgroup: /c, outbound_port: 1, heartbeat_timeout: 500ms, services: overridden, close_established: true}
-proxy: {workers: 3, connect_timeout: 1s, detect_timeout: 2s, head_timeout: 3s, first_byte_timeout: 5s, idle_timeout: 4s, max_connections: 7, max_head_bytes: 1024, splice: copy}
+proxy: {workers: 3, connect_timeout: 1s, detect_timeout: 2s, head_timeout: 3s, first_byte_timeout: 5s, idle_timeout: 4s, max_connections: 7, max_head_bytes: 1024, splice: copy, http2: {max_concurrent_streams: 100, stream_window: 65535, connection_window: 65536, max_resets: 101, max_control_frames: 102}}
 admin: {socket: /s}
 metrics: {address: off}
 flows: {capacity: 1}
@@ -158,6 +165,9 @@ dns: {enabled: false, cluster_domain: .K8S.Example.org., servers: [10.96.0.10, '
     assert_eq!((proxy.workers, proxy.max_connections, proxy.max_head_bytes), (3, 7, 1024));
     assert_eq!(proxy.first_byte_timeout.map(|timeout| timeout.as_secs()), Some(5));
     assert_eq!(proxy.splice, crate::config::Splice::Copy);
+    let http2 = proxy.http2;
+    let bounds = [http2.max_concurrent_streams, http2.stream_window, http2.connection_window, http2.max_resets];
+    assert_eq!((bounds, http2.max_control_frames), ([100, 65_535, 65_536, 101], 102));
     assert_eq!((config.admin.socket, config.metrics.address), (PathBuf::from("/s"), None));
     assert_eq!(config.flows.capacity, 1);
     let ingress = config.ingress;

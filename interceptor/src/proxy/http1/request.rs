@@ -11,7 +11,7 @@ use super::exchange::{Exchange, Failure};
 use super::head::RequestHead;
 use super::message::{Edits, MoveError};
 use super::upstreams::Key;
-use crate::flow::{ErrorSide, Notes, Record, RequestRecord, TargetKind, TargetRecord, Verdict};
+use crate::flow::{ErrorSide, Notes, Protocol, Record, RequestRecord, TargetKind, TargetRecord, Verdict};
 use crate::propagate::Entered;
 use crate::proxy::Connection;
 use crate::proxy::connect::{Upstream, connect};
@@ -38,7 +38,7 @@ impl RequestInFlight {
         let part = |range: &std::ops::Range<usize>| bytes.get(range.clone()).unwrap_or_default();
         let snapshot = connection.context.snapshot.load();
         let found = head.found.clone().map(|range| part(&range));
-        let mut routed = routing::route(connection, &snapshot, &found, head.host.as_ref().map(part), traced);
+        let mut routed = routing::route(connection.into(), &snapshot, &found, head.host.as_ref().map(part), traced);
         let space = routed.decision.space_name().filter(|_| routed.decision.inject);
         let edits = if routed.strip {
             edits::strip(snapshot.reader(), head, bytes, &found, space.map(|name| &**name), &mut routed.notes)
@@ -189,6 +189,7 @@ fn empty(connection: &Connection) -> RequestRecord {
         client: connection.client,
         original_destination: connection.original,
         service: connection.record.service(),
+        protocol: Protocol::Http1,
         protocol_from: connection.record.protocol_from(),
         method: Box::default(),
         path: Box::default(),
@@ -201,6 +202,7 @@ fn empty(connection: &Connection) -> RequestRecord {
         route_reason: None,
         target: None,
         status: None,
+        grpc_status: None,
         bytes_in: 0,
         bytes_out: 0,
         connect: None,

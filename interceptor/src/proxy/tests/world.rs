@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use arc_swap::ArcSwap;
 use interceptor_common::threads::{Call, Request};
@@ -120,6 +120,7 @@ impl World {
             buffers: Default::default(),
             turn: Cell::default(),
             http: RefCell::default(),
+            stopping: tokio::sync::watch::channel(false).1,
             neighbours: Default::default(),
             inherited: Default::default(),
         };
@@ -131,6 +132,7 @@ impl World {
             cgroup: None,
             open: AtomicUsize::new(0),
             threads: Threads::default(),
+            refused: AtomicBool::new(false),
             memory: Memory::new(setup.mode.unwrap_or(PropagateMode::Trace)),
         };
         let front = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -177,6 +179,7 @@ impl World {
             cgroup: None,
             open: AtomicUsize::new(0),
             threads,
+            refused: AtomicBool::new(false),
             memory,
         });
     }

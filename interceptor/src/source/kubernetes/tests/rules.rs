@@ -84,6 +84,22 @@ fn endpoints_of_several_slices_are_one_set() {
 }
 
 #[test]
+fn a_slice_that_is_given_to_another_service_is_no_longer_the_first_ones() {
+    let mut other = plain();
+    other["metadata"]["name"] = json!("b");
+    other["spec"]["clusterIPs"] = json!(["10.96.0.2"]);
+    other["spec"]["ports"][0]["port"] = json!(90);
+    let mut slice = slice("s", &http(8080), &json!([endpoint("10.0.0.1", &json!({}))]));
+    let mut cluster = Cluster::of(&[dev(), plain(), other, slice.clone()]);
+    assert_eq!(ready(&cluster), ["80>10.0.0.1:8080"]);
+    slice["metadata"]["labels"]["kubernetes.io/service-name"] = json!("b");
+    cluster.event(&slice, false);
+    assert_eq!(ready(&cluster), ["90>10.0.0.1:8080"]);
+    cluster.event(&slice, true);
+    assert_eq!(ready(&cluster), [""; 0]);
+}
+
+#[test]
 fn a_port_that_endpoints_do_not_have_leads_nowhere() {
     let two = json!({"clusterIPs": ["10.96.0.1"], "ports": [
         {"name": "http", "port": 80, "targetPort": 8080}, {"name": "extra", "port": 81, "targetPort": "extra"}]});
