@@ -245,7 +245,7 @@ pub(crate) fn begin_facts(key: &FactsKey, facts: &Facts) {
 #[inline(always)]
 pub(crate) fn set_namespace(socket: u64, netns: u64) {
     // A full map gives up its oldest entry; whoever asks for one that is not there says so.
-    NAMESPACES.insert(&socket, &netns, 0).ok();
+    NAMESPACES.insert(socket, netns, 0).ok();
 }
 
 /// The socket that what arrives at the socket with this cookie goes to.
