@@ -12,9 +12,11 @@ mod namespace;
 mod object;
 mod offsets;
 mod splice;
+mod threads;
 
 pub use error::BpfError;
 pub use inspect::{Attachment, attachments};
 pub use load::{CgroupLinks, HookState, Kernel, NetnsLink, Programs};
 pub use maps::{CaptureMaps, ControlMap, FlowMaps, KernelCounters};
 pub use offsets::{Offsets, OffsetsError};
+pub use threads::{ReadsLink, SendsLink};

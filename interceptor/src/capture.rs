@@ -11,6 +11,7 @@ mod controller;
 mod dns;
 mod heartbeat;
 mod listening;
+mod threads;
 
 pub use controller::{Controller, ControllerParts};
 pub use heartbeat::Heartbeat;

@@ -47,6 +47,8 @@ mod short_names;
 #[cfg(test)]
 mod stage;
 #[cfg(test)]
+mod threads;
+#[cfg(test)]
 mod wire;
 #[cfg(test)]
 mod worked_example;
