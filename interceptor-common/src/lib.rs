@@ -12,6 +12,7 @@
 //! | `INBOUND` | hash | [`Endpoint`] of a workload → `u32` (1) | agent | sk_lookup | while that port is intercepted |
 //! | `PEERS` | hash | [`Address`] → `u32` (1) | agent | sk_lookup | while that workload and its calls are captured |
 //! | `LISTENERS` | sockhash | [`Address`] of a workload → inbound listener | agent | sk_lookup | while the listener is open (the kernel removes closed sockets) |
+//! | `OUTBOUND` | sockhash | netns cookie → outbound listener | agent | connect4/6 | while the listener is open (the kernel removes closed sockets) |
 //! | `CLIENTS` | hash | [`ClientKey`] → [`Endpoint`] | agent | getpeername4/6 | one inbound connection to the application |
 //! | `FACTS` | LRU hash | [`FactsKey`] → [`Facts`] | sock_ops | agent | until the agent reads it at the flow's end |
 //! | `DNS_AGENTS` | hash | [`DnsKey`] of a server → the agent's [`Endpoint`] | agent | connect4/6, sendmsg4/6 | while that workload is in a derived space |
@@ -23,6 +24,7 @@
 //! | `COUNTERS` | per-CPU array | [`counters::Counter`] → `u64` | all hooks | agent | the agent's life |
 #![no_std]
 
+mod abi;
 mod addr;
 pub mod counters;
 pub mod dns;
@@ -32,6 +34,7 @@ pub mod policy;
 mod record;
 pub mod splice;
 
+pub use abi::ABI;
 pub use addr::{Address, Endpoint, NetPort};
 pub use record::{ClientKey, Control, DnsKey, Facts, FactsKey, Workload};
 pub use splice::{SpliceFlow, SpliceState};

@@ -17,6 +17,23 @@ pub const FACTS_CAPACITY: u32 = 16_384;
 /// Directions of connections that the kernel moves at once (`proxy.splice: kernel`); one more is moved by splice(2).
 pub const SPLICE_CAPACITY: u32 = 16_384;
 
+/// The maps that an agent hands to its successor. Those of kernel splice stay with the connections that they serve.
+pub const SHARED: [&str; 13] = [
+    CAPTURE,
+    ORIGINALS,
+    WORKLOADS,
+    INBOUND,
+    PEERS,
+    LISTENERS,
+    OUTBOUND,
+    CLIENTS,
+    FACTS,
+    DNS_AGENTS,
+    DNS_SERVERS,
+    CONTROL,
+    COUNTERS,
+];
+
 macro_rules! names {
     ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => { $($(#[$doc])* pub const $name: &str = $text;)* };
 }
@@ -34,6 +51,8 @@ names! {
     PEERS = "PEERS";
     /// See the table of [`crate`].
     LISTENERS = "LISTENERS";
+    /// See the table of [`crate`].
+    OUTBOUND = "OUTBOUND";
     /// See the table of [`crate`].
     CLIENTS = "CLIENTS";
     /// See the table of [`crate`].

@@ -9,7 +9,8 @@ mod attach;
 mod close;
 mod controller;
 mod dns;
+mod handover;
 mod heartbeat;
 
 pub use controller::{Controller, ControllerParts};
-pub use heartbeat::Heartbeat;
+pub use heartbeat::{Heartbeat, HeartbeatError, HeartbeatParts};

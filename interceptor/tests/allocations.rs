@@ -77,6 +77,7 @@ fn context() -> Context {
         turn: Cell::new(0),
         http: RefCell::new(HashSet::new()),
         inherited: Default::default(),
+        drain: Default::default(),
     }
 }
 

@@ -7,6 +7,7 @@ pub mod dial;
 pub mod http;
 pub mod load;
 pub mod streams;
+pub mod traffic;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;

@@ -3,7 +3,7 @@
 //! Owned by [`Controller`](super::Controller), which says which addresses to look at. Nothing here walks over all of them:
 //! what an update or a sweep costs depends on what it changes. What fails is remembered and tried again at the next sweep.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -71,6 +71,27 @@ impl Addresses {
             only_copies: self.only_copies.len(),
             inbound_ports: self.inbound.len(),
         }
+    }
+
+    /// Takes over what the agent before has in the kernel. All of it is looked at again by the next [`retry`](Self::retry).
+    pub(super) fn adopt(&mut self, maps: &CaptureMaps) {
+        let captured: HashMap<SocketAddr, policy::Captured> = maps
+            .captured
+            .entries()
+            .into_iter()
+            .map(|(endpoint, word)| (SocketAddr::from(endpoint), policy::Captured::from_word(word)))
+            .collect();
+        for (index, endpoint) in maps.originals.entries() {
+            let addr = SocketAddr::from(endpoint);
+            self.destinations.adopt(index, addr);
+            if captured.get(&addr).is_none_or(|entry| entry.index != index) {
+                self.destinations.retire(addr);
+            }
+        }
+        let outside_roots = captured.iter().filter(|(_, entry)| entry.passes_root);
+        self.outside_roots = outside_roots.map(|(addr, _)| *addr).collect();
+        self.inbound = maps.inbound.entries().into_iter().map(|(endpoint, _)| SocketAddr::from(endpoint)).collect();
+        self.failed.extend(captured.into_keys().chain(self.inbound.iter().copied()));
     }
 
     /// Brings the kernel to a snapshot that differs from the last one at these addresses.

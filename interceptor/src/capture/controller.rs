@@ -11,16 +11,18 @@ use std::sync::Arc;
 use interceptor_common::{Address, names};
 
 use super::addresses::Addresses;
-use super::attach::{Attached, attach, open};
+use super::attach::{Attached, Means, attach, open};
 use super::close::Closer;
 use super::dns::Names;
-use crate::bpf::{BpfError, CaptureMaps, CgroupLinks, HookState, Kernel};
+use super::handover::Handed;
+use crate::bpf::{BpfError, CaptureMaps, CgroupLinks, ControlMap, HookState, Kernel, Maps, Pins, remove_left};
 use crate::captured::Destinations;
 use crate::cgroup;
-use crate::config::{Capture, Dns, NetnsRef};
+use crate::config::{Capture, Dns, Fail, NetnsRef};
 use crate::discovery::Pods;
 use crate::metrics::Metrics;
 use crate::net::netns::Identity;
+use crate::proxy::Phase;
 use crate::snapshot::{Delta, Snapshot, Workload};
 use crate::status::{self, StatusBoard, WorkloadState};
 use crate::wanted::{Calls, Wanted};
@@ -48,25 +50,33 @@ pub struct ControllerParts {
 
 /// Keeps the kernel at what the latest snapshot says.
 pub struct Controller {
-    parts: ControllerParts,
-    maps: CaptureMaps,
-    cgroups: BTreeMap<PathBuf, CgroupLinks>,
+    pub(super) parts: ControllerParts,
+    pub(super) maps: CaptureMaps,
+    pub(super) cgroups: BTreeMap<PathBuf, CgroupLinks>,
     /// Why a cgroup could not be attached to, as it was last told: sweeps try again every second.
     refused: BTreeMap<PathBuf, String>,
-    addresses: Addresses,
-    peers: HashSet<IpAddr>,
-    workloads: HashMap<Arc<str>, Attached>,
-    names: Names,
+    pub(super) addresses: Addresses,
+    pub(super) peers: HashSet<IpAddr>,
+    pub(super) workloads: HashMap<Arc<str>, Attached>,
+    pub(super) names: Names,
     /// Where established connections of switched destinations are to be closed, and can be.
     closer: Option<Closer>,
+    /// There was an update.
+    has_begun: bool,
+    /// What outlives this agent, where connections are to be refused then.
+    pub(super) pins: Option<Pins>,
+    /// What the agent before has handed over and nothing of the snapshot has asked for yet.
+    pub(super) handed: Handed,
 }
 
 impl Controller {
     /// A controller with nothing captured yet.
     ///
     /// # Errors
-    /// Where the object lacks a map.
+    /// Where the object lacks a map, or links cannot be pinned that are to be.
     pub fn new(mut parts: ControllerParts) -> Result<Self, BpfError> {
+        let pin_directory = &parts.settings.pin_directory;
+        let pins = (parts.settings.fail == Fail::Closed).then(|| Pins::new(pin_directory)).transpose()?;
         let maps = parts.kernel.capture_maps()?;
         for (name, state) in parts.kernel.hooks() {
             let (state, detail) = match state {
@@ -91,6 +101,9 @@ impl Controller {
             peers: HashSet::new(),
             workloads: HashMap::new(),
             names,
+            has_begun: false,
+            pins,
+            handed: Handed::default(),
         })
     }
 
@@ -130,6 +143,12 @@ impl Controller {
         }
         // Also when no workload has changed: one may live in another place of its tree now.
         self.apply_names(snapshot, false);
+        if std::mem::take(&mut self.handed.is_new) {
+            self.purge(&wanted);
+        }
+        if !std::mem::replace(&mut self.has_begun, true) {
+            self.pins.as_ref().map_or_else(|| remove_left(&self.parts.settings.pin_directory), Pins::remove_others);
+        }
     }
 
     /// Waits until something about the pods may have changed. To be followed by [`follow_pods`](Self::follow_pods); may be
@@ -174,7 +193,40 @@ impl Controller {
 
     /// Lets all new outbound connections pass; what is under way goes on.
     pub fn stop(&mut self) {
-        self.cgroups.clear();
+        self.cgroups.values_mut().for_each(CgroupLinks::stop_redirecting);
+    }
+
+    /// A listener of that namespace was closed by somebody else: the workload is attached anew.
+    pub fn reopen(&mut self, cookie: u64, snapshot: &Snapshot) {
+        let broken = self.workloads.iter().find(|(_, attached)| attached.captured.cookie == cookie);
+        let Some(name) = broken.map(|(name, _)| Arc::clone(name)) else { return };
+        self.detach(&name);
+        let wanted = Wanted::new(snapshot, self.parts.settings.services);
+        self.attach_workloads(snapshot.workload(&name).into_iter(), &wanted);
+        self.apply_local(&wanted);
+        drop(self.addresses.take_switched());
+        self.apply_names(snapshot, false);
+    }
+
+    /// The map through which this agent shows that it lives.
+    ///
+    /// # Errors
+    /// Where a descriptor cannot be had.
+    pub fn control_map(&self) -> Result<ControlMap, BpfError> {
+        self.parts.kernel.control_map()
+    }
+
+    /// The maps that a successor gets.
+    ///
+    /// # Errors
+    /// Where no descriptors are left.
+    pub fn shared_maps(&self) -> std::io::Result<Maps> {
+        self.parts.kernel.shared_maps()
+    }
+
+    /// Moves all connections on towards their end.
+    pub fn drain(&self, phase: Phase) {
+        self.parts.workers.iter().for_each(|worker| worker.drain(phase));
     }
 
     /// How many workloads are captured.
@@ -212,11 +264,13 @@ impl Controller {
             if self.cgroups.contains_key(&path) {
                 continue;
             }
-            let attach = |_| self.parts.kernel.attach_cgroup(&path).map_err(|error| error.to_string());
+            let handed = self.handed.cgroups.remove(&path).unwrap_or_default();
+            let attach = |_| self.parts.kernel.attach_rest(&path, handed).map_err(|error| error.to_string());
             let attached = exempt.clone().and_then(attach);
             match attached {
-                Ok(links) => {
+                Ok(mut links) => {
                     self.refused.remove(&path);
+                    links.keep(self.pins.as_mut());
                     self.cgroups.insert(path, links);
                 }
                 Err(error) => {
@@ -284,10 +338,16 @@ impl Controller {
         let parts = &mut self.parts;
         let port = parts.settings.outbound_port;
         let attached = open(&parts.pods, workload).and_then(|netns| {
-            attach(&mut parts.kernel, &mut self.maps, &parts.workers, port, workload, netns, in_root)
+            let (kernel, workers, outbound_port) = (&parts.kernel, parts.workers.as_slice(), port);
+            let means = Means { kernel, maps: &mut self.maps, workers, outbound_port };
+            let handed = self.handed.namespaces.remove(&netns.identity());
+            attach(means, workload, netns, in_root, handed)
         });
         match attached {
-            Ok(attached) => {
+            Ok(mut attached) => {
+                if let Some(link) = &mut attached.link {
+                    link.keep(self.pins.as_mut());
+                }
                 let cookie = attached.captured.cookie;
                 tracing::debug!(workload = %workload.name, cookie, "captured");
                 parts.status.set_workload(&workload.name, WorkloadState::Captured, &format!("netns cookie {cookie}"));
@@ -382,7 +442,7 @@ fn attach_points(common: Option<&Path>, trees: &[PathBuf], snapshot: &Snapshot) 
     all.iter().filter(|path| !path.ancestors().skip(1).any(|above| all.contains(above))).cloned().collect()
 }
 
-fn log(result: Result<(), BpfError>, doing: &'static str) -> bool {
+pub(super) fn log(result: Result<(), BpfError>, doing: &'static str) -> bool {
     match result {
         Ok(()) => true,
         Err(error) => {

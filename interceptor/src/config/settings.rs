@@ -11,7 +11,8 @@ use super::defaults as bounds;
 use super::error::Kind;
 use super::names::{is_dns_name, is_framing_header, is_header_name, is_name};
 use super::{
-    Admin, Capture, CapturedServices, DefaultSpace, Dns, Flows, Ingress, Metrics, Proxy, Routing, SameSpace, Splice,
+    Admin, Capture, CapturedServices, DefaultSpace, Dns, Fail, Flows, Ingress, Metrics, Proxy, Routing, SameSpace,
+    Splice,
 };
 
 pub(super) fn routing(root: &Fields<'_>) -> Routing {
@@ -35,6 +36,8 @@ pub(super) fn capture(root: &Fields<'_>) -> Capture {
         fields.set("cgroup", &mut capture.cgroup, |path| path.absolute_path().map(Some));
         fields.set("outbound_port", &mut capture.outbound_port, Cursor::port);
         fields.set("heartbeat_timeout", &mut capture.heartbeat_timeout, |d| d.duration(bounds::HEARTBEAT_BOUNDS));
+        fields.set("fail", &mut capture.fail, |word| word.choice(&[("open", Fail::Open), ("closed", Fail::Closed)]));
+        fields.set("pin_directory", &mut capture.pin_directory, Cursor::absolute_path);
         fields.set("services", &mut capture.services, |word| {
             let choices = [CapturedServices::SpaceServices, CapturedServices::Overridden];
             word.choice(&choices.map(|choice| (choice.as_str(), choice)))
@@ -53,6 +56,7 @@ pub(super) fn proxy(root: &Fields<'_>) -> Proxy {
         fields.set("head_timeout", &mut proxy.head_timeout, |d| d.duration(bounds::TIMEOUT_BOUNDS));
         fields.set("first_byte_timeout", &mut proxy.first_byte_timeout, |d| d.duration_or_off(bounds::TIMEOUT_BOUNDS));
         fields.set("idle_timeout", &mut proxy.idle_timeout, |d| d.duration(bounds::TIMEOUT_BOUNDS));
+        fields.set("drain_timeout", &mut proxy.drain_timeout, |d| d.duration(bounds::TIMEOUT_BOUNDS));
         fields.set("max_connections", &mut proxy.max_connections, |n| n.number(bounds::MAX_CONNECTIONS_BOUNDS));
         fields.set("max_head_bytes", &mut proxy.max_head_bytes, |n| n.number(bounds::MAX_HEAD_BOUNDS));
         fields.set("splice", &mut proxy.splice, |word| {

@@ -27,12 +27,14 @@ pub struct Side {
     pub buffer: Buffer,
     /// Whether the peer has ended its direction.
     pub ended: bool,
+    /// Whether it is closed with RST.
+    broken: bool,
 }
 
 impl Side {
     /// Wraps a stream.
     pub fn new(stream: TcpStream, pool: &BufferPool) -> Self {
-        Self { stream, buffer: Buffer::new(pool), ended: false }
+        Self { stream, buffer: Buffer::new(pool), ended: false, broken: false }
     }
 
     /// Reads more into the buffer, as far as it has room. 0 bytes: the peer ended its direction.
@@ -87,7 +89,7 @@ impl Side {
 
     /// Closes with RST, so that the peer sees a broken connection, not an orderly end. What was written before is
     /// delivered first, as far as the peer takes it in time.
-    pub async fn reset(self) {
+    pub async fn reset(mut self) {
         let begin = Instant::now();
         // After a reset by the peer the kernel still counts bytes as unsent, which nobody will ever take.
         let unsent = || self.peer().is_some() && crate::sys::unsent_bytes(&self.stream).is_ok_and(|count| count > 0);
@@ -96,10 +98,21 @@ impl Side {
         }
         // Fails only on a socket that is closed already.
         self.stream.set_zero_linger().ok();
+        self.broken = true;
     }
 
     /// The peer's address.
     pub fn peer(&self) -> Option<SocketAddr> {
         self.stream.peer_addr().ok().map(super::socket::canonical)
+    }
+}
+
+impl Drop for Side {
+    fn drop(&mut self) {
+        // Where a bug has ended the task, the peer sees a broken connection as well.
+        if !self.broken && !std::thread::panicking() {
+            // Fails only on a socket that is closed already.
+            super::socket::orderly(&self.stream).ok();
+        }
     }
 }

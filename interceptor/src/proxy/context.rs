@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicUsize;
 
 use arc_swap::ArcSwap;
 
+use super::drain::Drain;
 use super::http1::Inherited;
 use crate::captured::Destinations;
 use crate::config::Proxy;
@@ -41,6 +42,8 @@ pub struct Context {
     pub http: RefCell<HashSet<SocketAddr>>,
     /// Upstream connections that wait for their next client.
     pub inherited: Inherited,
+    /// Whether the agent is about to end.
+    pub drain: Drain,
 }
 
 /// Destinations that are remembered as HTTP/1; beyond that the memory starts anew.

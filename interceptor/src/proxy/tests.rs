@@ -6,6 +6,7 @@
 mod broken;
 mod deadlines;
 mod detection;
+mod drain;
 mod inbound;
 mod inherited;
 mod opaque;

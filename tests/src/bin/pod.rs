@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
-use interceptor_tests::app::{dial, http, load, streams};
+use interceptor_tests::app::{dial, http, load, streams, traffic};
 use interceptor_tests::{guardian, sockets};
 
 /// Small applications for the pods of the laboratory.
@@ -124,6 +124,24 @@ enum Command {
         #[arg(long, default_value_t = 8)]
         threads: usize,
     },
+    /// Call for ever, and print a line of JSON for each failure and every 100 ms.
+    Traffic {
+        /// The server's HTTP.
+        #[arg(long)]
+        http: SocketAddr,
+        /// Its echo.
+        #[arg(long)]
+        echo: SocketAddr,
+    },
+    /// Serve what `traffic` calls.
+    TrafficServer {
+        /// Where to serve HTTP.
+        #[arg(long)]
+        http: SocketAddr,
+        /// Where to echo.
+        #[arg(long)]
+        echo: SocketAddr,
+    },
     /// Open connections to an echo, print their number, and hold them until killed.
     Hold {
         /// The echo.
@@ -176,6 +194,8 @@ fn main() -> Result<()> {
         Command::Load { to, connections, requests, threads } => {
             print(&format!("{}\n", load::load(load::Load { to, connections, requests, threads })?))
         }
+        Command::Traffic { http, echo } => traffic::run_clients(http, echo),
+        Command::TrafficServer { http, echo } => traffic::run_server(http, echo),
         Command::Hold { to, count } => load::hold(to, count),
         Command::Socket { how, address } => sockets::run(&how, address),
         Command::Guardian { cgroup, temp } => guardian::run(&cgroup, &temp),

@@ -94,6 +94,7 @@ impl World {
             turn: Cell::default(),
             http: RefCell::default(),
             inherited: Default::default(),
+            drain: Default::default(),
         };
         let workload = Captured {
             name: Arc::from("caller"),
