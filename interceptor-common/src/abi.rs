@@ -17,6 +17,7 @@ pub const ABI: u64 = hash(&[
     names::CAPTURE_CAPACITY as usize,
     names::WORKLOADS_CAPACITY as usize,
     names::INBOUND_CAPACITY as usize,
+    names::LISTENING_CAPACITY as usize,
     names::PEERS_CAPACITY as usize,
     names::CLIENTS_CAPACITY as usize,
     names::DNS_CAPACITY as usize,

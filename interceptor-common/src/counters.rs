@@ -61,16 +61,18 @@ counters! {
     DnsBoundDevice = 20, "dns", "bound_device";
     /// A query of the agent itself, which must reach the server.
     DnsSelf = 21, "dns", "self_capture";
+    /// The application listens on that port no more, or not yet: the kernel refuses the connection as it would without us.
+    InboundNotListening = 22, "inbound", "not_listening";
     /// The agent's listener in that network namespace is gone: fail-open.
-    OutboundNoListener = 22, "outbound", "no_listener";
+    OutboundNoListener = 23, "outbound", "no_listener";
     /// The agent hangs, or its listener is gone, and `capture.fail` is `closed`: connect() was refused.
-    OutboundRefused = 23, "outbound", "refused";
+    OutboundRefused = 24, "outbound", "refused";
     /// Likewise: an incoming connection found no listener.
-    InboundRefused = 24, "inbound", "refused";
+    InboundRefused = 25, "inbound", "refused";
 }
 
 /// How many counters there are.
-pub const COUNT: u32 = 25;
+pub const COUNT: u32 = 26;
 
 #[cfg(test)]
 mod tests {

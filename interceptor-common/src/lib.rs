@@ -9,12 +9,14 @@
 //! | `CAPTURE` | hash | [`Endpoint`] → `u32` ([`policy::Captured`]) | agent | connect4/6 | while the destination is captured |
 //! | `ORIGINALS` | hash | `u32` index → [`Endpoint`] | agent | getpeername4/6, getsockname6 | index in use or not yet reused |
 //! | `WORKLOADS` | hash | netns cookie → [`Workload`] | agent | connect4/6, getsockname4/6 | while the workload's listeners are open |
-//! | `INBOUND` | hash | [`Endpoint`] of a workload → `u32` (1) | agent | sk_lookup | while that port is intercepted |
+//! | `INBOUND` | hash | [`Endpoint`] of a workload → `u32` ([`policy::Inbound`]) | agent, sock_ops where `LISTENING` is full | sk_lookup | while that port is intercepted |
+//! | `LISTENING` | hash | [`Endpoint`] of a workload → `u64` sockets of its own that listen there | sock_ops (agent removes) | sk_lookup | while the workload is captured |
 //! | `PEERS` | hash | [`Address`] → `u32` (1) | agent | sk_lookup | while that workload and its calls are captured |
 //! | `LISTENERS` | sockhash | [`Address`] of a workload → inbound listener | agent | sk_lookup | while the listener is open (the kernel removes closed sockets) |
 //! | `OUTBOUND` | sockhash | netns cookie → outbound listener | agent | connect4/6 | while the listener is open (the kernel removes closed sockets) |
 //! | `CLIENTS` | hash | [`ClientKey`] → [`Endpoint`] | agent | getpeername4/6 | one inbound connection to the application |
 //! | `FACTS` | LRU hash | [`FactsKey`] → [`Facts`] | sock_ops | agent | until the agent reads it at the flow's end |
+//! | `NAMESPACES` | LRU hash | cookie of a socket of the agent's → netns cookie | sock_create | agent | until older than others (kernels before 5.14 only) |
 //! | `DNS_AGENTS` | hash | [`DnsKey`] of a server → the agent's [`Endpoint`] | agent | connect4/6, sendmsg4/6 | while that workload is in a derived space |
 //! | `DNS_SERVERS` | hash | [`DnsKey`] of the agent's socket → the server's [`Endpoint`] | agent | recvmsg4/6, getpeername4/6, getsockname4/6 | while that socket is open |
 //! | `SPLICE_TARGETS` | sockhash | cookie of a socket → the socket that what it receives goes to | agent | sk_skb | while that socket is open |

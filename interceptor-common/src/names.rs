@@ -6,6 +6,8 @@ pub const CAPTURE_CAPACITY: u32 = 262_144;
 pub const WORKLOADS_CAPACITY: u32 = 4096;
 /// Ports of this node's workloads that are intercepted inbound.
 pub const INBOUND_CAPACITY: u32 = 16_384;
+/// Addresses and ports on which applications of captured workloads listen.
+pub const LISTENING_CAPACITY: u32 = 65_536;
 /// Addresses of captured workloads.
 pub const PEERS_CAPACITY: u32 = 65_536;
 /// Inbound connections that know their real client.
@@ -14,15 +16,18 @@ pub const CLIENTS_CAPACITY: u32 = 65_536;
 pub const DNS_CAPACITY: u32 = 16_384;
 /// Flows with kernel facts that the agent has not collected; the oldest give way.
 pub const FACTS_CAPACITY: u32 = 16_384;
+/// Sockets that the agent made to learn their network namespace; the oldest give way.
+pub const NAMESPACES_CAPACITY: u32 = 1024;
 /// Directions of connections that the kernel moves at once (`proxy.splice: kernel`); one more is moved by splice(2).
 pub const SPLICE_CAPACITY: u32 = 16_384;
 
 /// The maps that an agent hands to its successor. Those of kernel splice stay with the connections that they serve.
-pub const SHARED: [&str; 13] = [
+pub const SHARED: [&str; 14] = [
     CAPTURE,
     ORIGINALS,
     WORKLOADS,
     INBOUND,
+    LISTENING,
     PEERS,
     LISTENERS,
     OUTBOUND,
@@ -48,6 +53,8 @@ names! {
     /// See the table of [`crate`].
     INBOUND = "INBOUND";
     /// See the table of [`crate`].
+    LISTENING = "LISTENING";
+    /// See the table of [`crate`].
     PEERS = "PEERS";
     /// See the table of [`crate`].
     LISTENERS = "LISTENERS";
@@ -57,6 +64,8 @@ names! {
     CLIENTS = "CLIENTS";
     /// See the table of [`crate`].
     FACTS = "FACTS";
+    /// See the table of [`crate`].
+    NAMESPACES = "NAMESPACES";
     /// See the table of [`crate`].
     DNS_AGENTS = "DNS_AGENTS";
     /// See the table of [`crate`].
@@ -79,6 +88,8 @@ names! {
     SKB_SEQ = "SKB_SEQ";
     /// Global that the agent sets: whether hooks log (`--ebpf-log`).
     DEBUG = "DEBUG";
+    /// cgroup/sock_create.
+    SOCK_CREATE = "on_sock_create";
     /// cgroup/connect4.
     CONNECT4 = "on_connect4";
     /// cgroup/connect6.

@@ -157,14 +157,90 @@ pub fn connect(view: &impl ConnectView) -> Result<u32, Counter> {
     Ok(captured.index)
 }
 
+/// Whose connections to an inbound port are intercepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Callers {
+    /// Those of captured workloads pass, as they have been routed already.
+    Outside,
+    /// Those of captured workloads, too: all requests into the workload have to be seen.
+    All,
+}
+
+/// When connections to an inbound port are intercepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// While the hooks know of a socket that listens there.
+    Listening,
+    /// Always: a socket listens of which the hooks do not know, as it began before they were there.
+    Always,
+}
+
+/// What is intercepted of the connections to an inbound port; the word of the map of such ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Inbound {
+    /// Whose.
+    pub callers: Callers,
+    /// When.
+    pub when: When,
+}
+
+impl Inbound {
+    /// The word's bit that says [`When::Always`].
+    pub const ALWAYS: u32 = 1;
+    const ALL: u32 = 2;
+
+    /// The map's word.
+    pub const fn to_word(self) -> u32 {
+        let when = match self.when {
+            When::Listening => 0,
+            When::Always => Self::ALWAYS,
+        };
+        match self.callers {
+            Callers::Outside => when,
+            Callers::All => when | Self::ALL,
+        }
+    }
+
+    /// What the map's word says.
+    #[inline(always)]
+    pub const fn from_word(word: u32) -> Self {
+        Self {
+            callers: if word & Self::ALL == 0 { Callers::Outside } else { Callers::All },
+            when: if word & Self::ALWAYS == 0 { When::Listening } else { When::Always },
+        }
+    }
+}
+
+/// Which addresses of its pod a socket listens on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// What it is bound to; unspecified for all addresses, those of IPv4 where it is 0.0.0.0.
+    pub to: Address,
+    /// Whether it is an IPv6 socket that takes no IPv4.
+    pub v6_only: bool,
+}
+
+impl Bound {
+    /// Whether connections to this address of the pod are for it.
+    #[inline(always)]
+    pub fn takes(&self, address: &Address) -> bool {
+        if self.to.is_unspecified() {
+            return if address.is_v4() { self.to.is_v4() || !self.v6_only } else { !self.to.is_v4() };
+        }
+        self.to == *address
+    }
+}
+
 /// What the sk_lookup hook can ask about the world around one SYN.
 pub trait LookupView {
     /// The packet's source.
     fn remote(&self) -> Address;
     /// The packet's destination.
     fn local(&self) -> Endpoint;
-    /// Whether that destination is a port of a service in a space tree.
-    fn captured(&self, local: &Endpoint) -> bool;
+    /// What is intercepted of connections to that destination.
+    fn captured(&self, local: &Endpoint) -> Option<Inbound>;
+    /// Whether the hooks know of a socket that listens there. Asked only where it makes a difference.
+    fn is_listening(&self, local: &Endpoint) -> bool;
     /// Whether the source is a captured workload.
     fn is_peer(&self, remote: &Address) -> bool;
     /// Whether the agent is [`alive`].
@@ -178,18 +254,22 @@ pub trait LookupView {
 #[inline(always)]
 pub fn lookup(view: &impl LookupView) -> Result<(), Counter> {
     let local = view.local();
-    if !view.captured(&local) {
+    let Some(captured) = view.captured(&local) else {
         return Err(Counter::InboundNotCaptured);
-    }
+    };
     let remote = view.remote();
     if remote == local.address || remote.is_loopback() {
         return Err(Counter::InboundLocal);
     }
-    if view.is_peer(&remote) {
+    if captured.callers == Callers::Outside && view.is_peer(&remote) {
         return Err(Counter::InboundPeer);
     }
     if !view.agent_alive() {
         return Err(Counter::InboundAgentStale);
+    }
+    // The agent's listener would take what the application does not.
+    if captured.when == When::Listening && !view.is_listening(&local) {
+        return Err(Counter::InboundNotListening);
     }
     Ok(())
 }
@@ -326,12 +406,16 @@ mod tests {
     #[derive(Clone, Copy)]
     struct Syn {
         remote: Address,
-        captured: bool,
+        captured: Option<Inbound>,
+        listening: bool,
         peer: bool,
         alive: bool,
     }
 
-    const SYN: Syn = Syn { remote: Address::v4([192, 0, 2, 9]), captured: true, peer: false, alive: true };
+    const INBOUND: Inbound = Inbound { callers: Callers::Outside, when: When::Listening };
+
+    const SYN: Syn =
+        Syn { remote: Address::v4([192, 0, 2, 9]), captured: Some(INBOUND), listening: true, peer: false, alive: true };
 
     impl LookupView for Syn {
         fn remote(&self) -> Address {
@@ -340,8 +424,11 @@ mod tests {
         fn local(&self) -> Endpoint {
             Endpoint::new(Address::v4([10, 0, 0, 2]), NetPort::from_host(8080))
         }
-        fn captured(&self, _local: &Endpoint) -> bool {
+        fn captured(&self, _local: &Endpoint) -> Option<Inbound> {
             self.captured
+        }
+        fn is_listening(&self, _local: &Endpoint) -> bool {
+            self.listening
         }
         fn is_peer(&self, _remote: &Address) -> bool {
             self.peer
@@ -352,10 +439,23 @@ mod tests {
     }
 
     #[test]
+    fn a_peers_connection_is_steered_where_all_have_to_be_seen_and_nothing_else_changes() {
+        let all = Syn { captured: Some(Inbound { callers: Callers::All, ..INBOUND }), ..SYN };
+        assert_eq!(lookup(&Syn { peer: true, ..all }), Ok(()));
+        assert_eq!(lookup(&all), Ok(()));
+        let local = Syn { remote: Address::v4([10, 0, 0, 2]), ..all };
+        assert_eq!(lookup(&local), Err(Counter::InboundLocal), "the agent's own connection to the application");
+        assert_eq!(lookup(&Syn { peer: true, alive: false, ..all }), Err(Counter::InboundAgentStale));
+    }
+
+    #[test]
     fn an_uncaptured_callers_connection_is_steered_and_every_other_passes() {
         assert_eq!(lookup(&SYN), Ok(()));
         for (syn, reason) in [
-            (Syn { captured: false, ..SYN }, Counter::InboundNotCaptured),
+            (Syn { captured: None, ..SYN }, Counter::InboundNotCaptured),
+            (Syn { captured: None, listening: false, ..SYN }, Counter::InboundNotCaptured),
+            (Syn { listening: false, ..SYN }, Counter::InboundNotListening),
+            (Syn { listening: false, peer: true, ..SYN }, Counter::InboundPeer),
             (Syn { remote: Address::v4([10, 0, 0, 2]), ..SYN }, Counter::InboundLocal),
             (Syn { remote: Address::v4([127, 0, 0, 1]), ..SYN }, Counter::InboundLocal),
             (Syn { remote: Address([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]), ..SYN }, Counter::InboundLocal),
@@ -363,6 +463,42 @@ mod tests {
             (Syn { alive: false, ..SYN }, Counter::InboundAgentStale),
         ] {
             assert_eq!(lookup(&syn), Err(reason));
+        }
+    }
+
+    #[test]
+    fn a_port_whose_listener_is_unknown_to_the_hooks_is_always_intercepted() {
+        for listening in [false, true] {
+            let always = Some(Inbound { when: When::Always, ..INBOUND });
+            assert_eq!(lookup(&Syn { captured: always, listening, ..SYN }), Ok(()));
+        }
+        for (callers, when) in [
+            (Callers::Outside, When::Listening),
+            (Callers::Outside, When::Always),
+            (Callers::All, When::Listening),
+            (Callers::All, When::Always),
+        ] {
+            let inbound = Inbound { callers, when };
+            assert_eq!(Inbound::from_word(inbound.to_word()), inbound);
+        }
+    }
+
+    #[test]
+    fn a_socket_takes_connections_to_what_it_is_bound_to() {
+        let any = Address([0; 16]);
+        let (v4, other, v6) = (Address::v4([10, 0, 0, 2]), Address::v4([127, 0, 0, 1]), Address([0xfd; 16]));
+        let bound = |to, v6_only| Bound { to, v6_only };
+        for (socket, takes_v4, takes_v6) in [
+            (bound(Address::v4([0; 4]), false), true, false),
+            // `::` for both families, and for its own.
+            (bound(any, false), true, true),
+            (bound(any, true), false, true),
+            (bound(v4, false), true, false),
+            (bound(v6, false), false, true),
+            (bound(v6, true), false, true),
+            (bound(other, false), false, false),
+        ] {
+            assert_eq!((socket.takes(&v4), socket.takes(&v6)), (takes_v4, takes_v6), "{socket:?}");
         }
     }
 

@@ -13,9 +13,9 @@ use aya_ebpf::{
         bpf_probe_read_kernel, bpf_sk_release, bpf_skc_to_tcp_sock,
     },
     maps::SockHash,
-    programs::{SkBuffContext, SkLookupContext, SockAddrContext, SockOpsContext},
+    programs::{SkBuffContext, SkLookupContext, SockAddrContext, SockContext, SockOpsContext},
 };
-use interceptor_common::{Address, Endpoint, NetPort};
+use interceptor_common::{Address, Endpoint, NetPort, policy::Bound};
 
 /// `AF_INET` of the kernel.
 const AF_INET: u32 = 2;
@@ -43,6 +43,13 @@ macro_rules! words {
 pub(crate) fn netns(ctx: &impl EbpfContext) -> u64 {
     // SAFETY: the helper takes the program's own context (sock_addr 5.7, sock_ops 5.15).
     unsafe { bpf_get_netns_cookie(ctx.as_ptr()) }
+}
+
+/// The cookie of the socket that a context of the kind `bpf_sock` stands for.
+#[inline(always)]
+pub(crate) fn cookie(ctx: &SockContext) -> u64 {
+    // SAFETY: the helper takes the program's own context (cgroup/sock since 5.8).
+    unsafe { bpf_get_socket_cookie(ctx.as_ptr()) }
 }
 
 /// Identifier of the calling task's cgroup.
@@ -240,16 +247,43 @@ impl Ops<'_> {
     ops_field!(bytes_received: u64);
     ops_field!(op: u32);
     ops_field!(
+        /// Which callbacks this socket has asked for.
+        bpf_sock_ops_cb_flags: u32
+    );
+    ops_field!(
         /// Host byte order, unlike the remote port.
         local_port: u32
     );
     ops_field!(remote_port: u32);
+
+    /// The first argument of a callback: for a change of state, the old state.
+    #[inline(always)]
+    pub(crate) fn old_state(self) -> u32 {
+        // SAFETY: as for the fields above.
+        unsafe { read_volatile(addr_of!((*self.0.ops).__bindgen_anon_1.args[0])) }
+    }
 
     /// The second argument of a callback: for a change of state, the new state.
     #[inline(always)]
     pub(crate) fn new_state(self) -> u32 {
         // SAFETY: as for the fields above.
         unsafe { read_volatile(addr_of!((*self.0.ops).__bindgen_anon_1.args[1])) }
+    }
+
+    /// What a listening socket is bound to. Where the kernel does not show the socket it is taken for one of both families.
+    #[inline(always)]
+    pub(crate) fn bound(self) -> Bound {
+        // SAFETY: as for the fields above, each word alone. All are read before the family is looked at.
+        let (v4, ip4, ip6, sk) = unsafe {
+            (
+                read_volatile(addr_of!((*self.0.ops).family)) == AF_INET,
+                read_volatile(addr_of!((*self.0.ops).local_ip4)),
+                words!((*self.0.ops).local_ip6),
+                read_volatile(addr_of!((*self.0.ops).__bindgen_anon_2.sk)),
+            )
+        };
+        let to = if v4 { Address::from_be32(ip4) } else { Address::from_be32x4(ip6) };
+        Bound { to, v6_only: !v4 && !sk.is_null() && Sock(sk).v6_only() }
     }
 
     /// The far end of the connection.

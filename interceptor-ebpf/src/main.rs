@@ -2,7 +2,7 @@
 //!
 //! `interceptor/build.rs` compiles this for the BPF target and the agent embeds the object. A hook reads its context
 //! (only in `ctx`), asks the maps (only in `maps`), lets the policy decide, counts, and acts; no rule is written here.
-#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+#![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch))]
 #![cfg_attr(
     target_arch = "bpf",
     expect(clippy::needless_pass_by_value, reason = "aya's macros hand the context over by value"),
@@ -21,6 +21,8 @@ mod maps;
 mod names;
 #[cfg(target_arch = "bpf")]
 mod sk_lookup;
+#[cfg(target_arch = "bpf")]
+mod sock_create;
 #[cfg(target_arch = "bpf")]
 mod sock_ops;
 #[cfg(target_arch = "bpf")]

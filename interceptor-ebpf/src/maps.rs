@@ -1,8 +1,10 @@
 //! The maps and globals of the object, and typed access to them. The table in `interceptor-common` says who writes what.
 
+use core::arch::asm;
+
 use aya_ebpf::{
     Global,
-    bindings::BPF_F_NO_PREALLOC,
+    bindings::{BPF_F_NO_PREALLOC, BPF_NOEXIST},
     helpers::bpf_ktime_get_ns,
     macros::map,
     maps::{Array, HashMap, LruHashMap, PerCpuArray, SockHash},
@@ -38,6 +40,8 @@ static WORKLOADS: HashMap<u64, Workload> = HashMap::with_max_entries(names::WORK
 #[map]
 static INBOUND: HashMap<Endpoint, u32> = HashMap::with_max_entries(names::INBOUND_CAPACITY, BPF_F_NO_PREALLOC);
 #[map]
+static LISTENING: HashMap<Endpoint, u64> = HashMap::with_max_entries(names::LISTENING_CAPACITY, BPF_F_NO_PREALLOC);
+#[map]
 static PEERS: HashMap<Address, u32> = HashMap::with_max_entries(names::PEERS_CAPACITY, BPF_F_NO_PREALLOC);
 #[map]
 static LISTENERS: SockHash<Address> = SockHash::with_max_entries(names::WORKLOADS_CAPACITY, 0);
@@ -47,6 +51,8 @@ static OUTBOUND: SockHash<u64> = SockHash::with_max_entries(names::WORKLOADS_CAP
 static CLIENTS: HashMap<ClientKey, Endpoint> = HashMap::with_max_entries(names::CLIENTS_CAPACITY, BPF_F_NO_PREALLOC);
 #[map]
 static FACTS: LruHashMap<FactsKey, Facts> = LruHashMap::with_max_entries(names::FACTS_CAPACITY, 0);
+#[map]
+static NAMESPACES: LruHashMap<u64, u64> = LruHashMap::with_max_entries(names::NAMESPACES_CAPACITY, 0);
 #[map]
 static DNS_AGENTS: HashMap<DnsKey, Endpoint> = HashMap::with_max_entries(names::DNS_CAPACITY, BPF_F_NO_PREALLOC);
 #[map]
@@ -118,10 +124,53 @@ pub(crate) fn workload(netns: u64) -> Option<&'static Workload> {
     unsafe { WORKLOADS.get(netns) }
 }
 
-/// Whether a workload's port is intercepted inbound.
+/// What is intercepted of the connections to a workload's port.
 #[inline(always)]
-pub(crate) fn inbound(local: &Endpoint) -> bool {
-    INBOUND.get_ptr(local).is_some()
+pub(crate) fn inbound(local: &Endpoint) -> Option<policy::Inbound> {
+    // SAFETY: as for `captured`.
+    unsafe { INBOUND.get(local) }.copied().map(policy::Inbound::from_word)
+}
+
+/// Whether a socket listens there of which the hooks know.
+#[inline(always)]
+pub(crate) fn is_listening(local: &Endpoint) -> bool {
+    // SAFETY: as for `captured`.
+    unsafe { LISTENING.get(local) }.is_some_and(|sockets| *sockets != 0)
+}
+
+/// A socket has begun to listen there.
+#[inline(always)]
+pub(crate) fn begin_listening(local: &Endpoint) {
+    if let Some(sockets) = LISTENING.get_ptr_mut(local) {
+        return add(sockets, 1);
+    }
+    // Of two at once one makes the entry.
+    LISTENING.insert(local, 0, u64::from(BPF_NOEXIST)).ok();
+    if let Some(sockets) = LISTENING.get_ptr_mut(local) {
+        add(sockets, 1);
+    } else if let Some(when) = INBOUND.get_ptr_mut(local) {
+        // No room: intercepted whether it listens or not, as where the hooks were not there when it began.
+        // SAFETY: a live map value, read and written as a whole; the agent writes the same bit.
+        unsafe { when.write(when.read() | policy::Inbound::ALWAYS) };
+    }
+}
+
+/// A socket that listened there does not any more.
+#[inline(always)]
+pub(crate) fn end_listening(local: &Endpoint) {
+    // Not below nothing: the agent may have removed the entry meanwhile, and it is another pod's now.
+    if is_listening(local)
+        && let Some(sockets) = LISTENING.get_ptr_mut(local)
+    {
+        add(sockets, -1);
+    }
+}
+
+/// Adds to a count that other CPUs change at the same time. Rust has no such type for a target without compare-and-swap.
+#[inline(always)]
+fn add(count: *mut u64, by: i64) {
+    // SAFETY: a live map value, aligned like every value.
+    unsafe { asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) count, in(reg) by, options(nostack)) };
 }
 
 /// Whether an address is that of a captured workload.
@@ -180,6 +229,13 @@ pub(crate) fn facts(key: &FactsKey) -> Option<*mut Facts> {
 pub(crate) fn begin_facts(key: &FactsKey, facts: &Facts) {
     // A full map gives up its oldest entry; any other failure only leaves the record without kernel facts.
     FACTS.insert(key, facts, 0).ok();
+}
+
+/// Notes in which network namespace a new socket is.
+#[inline(always)]
+pub(crate) fn set_namespace(socket: u64, netns: u64) {
+    // A full map gives up its oldest entry; whoever asks for one that is not there says so.
+    NAMESPACES.insert(socket, netns, 0).ok();
 }
 
 /// The socket that what arrives at the socket with this cookie goes to.

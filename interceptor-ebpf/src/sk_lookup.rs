@@ -12,7 +12,7 @@ use aya_log_ebpf::debug;
 use interceptor_common::{
     Address, Endpoint,
     counters::Counter,
-    policy::{self, LookupView},
+    policy::{self, Inbound, LookupView},
 };
 
 use crate::{ctx::Lookup, maps};
@@ -35,8 +35,12 @@ impl LookupView for View {
         self.local
     }
     #[inline(always)]
-    fn captured(&self, local: &Endpoint) -> bool {
+    fn captured(&self, local: &Endpoint) -> Option<Inbound> {
         maps::inbound(local)
+    }
+    #[inline(always)]
+    fn is_listening(&self, local: &Endpoint) -> bool {
+        maps::is_listening(local)
     }
     #[inline(always)]
     fn is_peer(&self, remote: &Address) -> bool {

@@ -1,18 +1,20 @@
-//! sock_ops: what the kernel knows of an application's socket in an intercepted flow, for the flow record.
+//! sock_ops: what the kernel knows of an application's socket in an intercepted flow, for the flow record, and on which
+//! ports applications listen, for sk_lookup.
 //!
 //! Runs for every TCP socket of the captured cgroup when it is established, and goes on only for those whose far end is
-//! the agent. The agent reads the facts when it ends the flow. Optional: without it records lack their kernel part.
+//! the agent. The agent reads the facts when it ends the flow. Optional: without it records lack their kernel part, and
+//! ports are intercepted whether their application listens or not.
 
 use aya_ebpf::{
     bindings::{
         BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_STATE_CB,
-        BPF_SOCK_OPS_STATE_CB_FLAG,
+        BPF_SOCK_OPS_STATE_CB_FLAG, BPF_SOCK_OPS_TCP_LISTEN_CB,
     },
     helpers::bpf_ktime_get_ns,
     macros::sock_ops,
     programs::SockOpsContext,
 };
-use interceptor_common::{ClientKey, Facts, FactsKey, NetPort, policy};
+use interceptor_common::{ClientKey, Endpoint, Facts, FactsKey, NetPort, policy};
 
 use crate::{
     ctx::{self, Ops},
@@ -21,6 +23,8 @@ use crate::{
 
 /// `TCP_CLOSE` of the kernel's states.
 const TCP_CLOSE: u32 = 7;
+/// `TCP_LISTEN` of the kernel's states.
+const TCP_LISTEN: u32 = 10;
 
 /// sock_ops. The return value is not used by the callbacks that are handled.
 #[sock_ops]
@@ -28,6 +32,15 @@ pub(crate) fn on_sock_ops(ctx: SockOpsContext) -> u32 {
     let ops = Ops(&ctx);
     match ops.op() {
         BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB | BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => established(&ctx, ops),
+        BPF_SOCK_OPS_TCP_LISTEN_CB => {
+            for_each_listening(&ctx, ops, maps::begin_listening);
+            // So that its end is told.
+            let flags = ops.bpf_sock_ops_cb_flags() | BPF_SOCK_OPS_STATE_CB_FLAG;
+            ctx.set_cb_flags(flags.cast_signed()).ok();
+        }
+        BPF_SOCK_OPS_STATE_CB if ops.old_state() == TCP_LISTEN => {
+            for_each_listening(&ctx, ops, maps::end_listening);
+        }
         BPF_SOCK_OPS_STATE_CB => changed(&ctx, ops),
         _ => {}
     }
@@ -39,12 +52,29 @@ fn key(ctx: &SockOpsContext, ops: Ops<'_>) -> FactsKey {
     FactsKey { netns: ctx::netns(ctx), agent: ops.remote(), port: NetPort::from_host(ops.local_port() as u16), pad: 0 }
 }
 
+/// The addresses of the workload, with its port, on which a listening socket is reached.
+#[inline(always)]
+fn for_each_listening(ctx: &SockOpsContext, ops: Ops<'_>, then: impl Fn(&Endpoint)) {
+    let Some(workload) = maps::workload(ctx::netns(ctx)) else { return };
+    let (bound, port) = (ops.bound(), NetPort::from_host(ops.local_port() as u16));
+    for address in [workload.v4, workload.v6] {
+        if !address.is_unspecified() && bound.takes(&address) {
+            then(&Endpoint::new(address, port));
+        }
+    }
+}
+
 #[inline(always)]
 fn established(ctx: &SockOpsContext, ops: Ops<'_>) {
     let key = key(ctx, ops);
     let Some(control) = maps::control() else { return };
     let outbound = policy::redirected_index(&key.agent, control.outbound_port).is_some();
     if !outbound && maps::client(&ClientKey::new(key.netns, key.agent)).is_none() {
+        // Inherited from the socket that listens: nothing more is to be told of this one.
+        let flags = ops.bpf_sock_ops_cb_flags();
+        if flags & BPF_SOCK_OPS_STATE_CB_FLAG != 0 {
+            ctx.set_cb_flags((flags & !BPF_SOCK_OPS_STATE_CB_FLAG).cast_signed()).ok();
+        }
         return;
     }
     // SAFETY: the helper only reads a clock.

@@ -21,6 +21,7 @@ pub use socket::{AdminError, AdminHandle, AdminSocket};
 use crate::config::CapturedServices;
 use crate::flow::Hub;
 use crate::metrics::Metrics;
+use crate::propagate::Neighbours;
 use crate::snapshot::Snapshot;
 use crate::status::StatusBoard;
 
@@ -37,6 +38,8 @@ pub struct AdminState {
     pub metrics: Arc<Metrics>,
     /// How the agent is.
     pub status: Arc<StatusBoard>,
+    /// What the workloads remember of their requests.
+    pub neighbours: Arc<Neighbours>,
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod link;
 mod load;
 mod logging;
 mod maps;
+mod namespace;
 mod object;
 mod offsets;
 mod pins;

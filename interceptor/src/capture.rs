@@ -11,6 +11,7 @@ mod controller;
 mod dns;
 mod handover;
 mod heartbeat;
+mod listening;
 
 pub use controller::{Controller, ControllerParts};
 pub use heartbeat::{Heartbeat, HeartbeatError, HeartbeatParts};

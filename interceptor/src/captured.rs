@@ -7,11 +7,12 @@ mod destinations;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 pub use destinations::{Assigned, Destinations};
 
 use crate::net::netns::Netns;
+use crate::propagate::Memory;
 
 /// A workload that is captured, as the data path needs it.
 #[derive(Debug)]
@@ -28,4 +29,15 @@ pub struct Captured {
     pub cgroup: Option<PathBuf>,
     /// Its connections under way, over all workers.
     pub open: AtomicUsize,
+    /// Whether its application has refused a connection since `capture` last looked.
+    pub refused: AtomicBool,
+    /// What its requests left behind.
+    pub memory: Arc<Memory>,
+}
+
+impl Captured {
+    /// Whether the hooks know it by this address: they hold the first one of each family.
+    pub fn is_known_to_hooks_at(&self, address: IpAddr) -> bool {
+        self.addresses.iter().find(|own| own.is_ipv4() == address.is_ipv4()) == Some(&address)
+    }
 }

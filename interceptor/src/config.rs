@@ -4,6 +4,7 @@
 //! plain values. Parsing never looks at the machine (no netns, cgroup or clock): the same text always gives the same
 //! result. Names are Kubernetes' where Kubernetes has one.
 
+mod carrier;
 mod check;
 mod cursor;
 pub mod defaults;
@@ -30,6 +31,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+pub use carrier::Carrier;
 pub use error::{ConfigErrors, Diagnostic, Kind, Position, Severity};
 pub use parse::Parsed;
 pub use pod_uid::PodUid;
@@ -76,6 +80,8 @@ pub struct SpaceSpec {
     pub name: String,
     /// The space that it derives from; `None` makes it a root.
     pub parent: Option<String>,
+    /// How its workloads' requests find their space again; `None`: as [`Propagate::mode`] says.
+    pub propagate: Option<PropagateMode>,
 }
 
 /// A service of one space.
@@ -133,6 +139,8 @@ pub struct WorkloadSpec {
     pub cgroup: Option<PathBuf>,
     /// Its addresses, of either family.
     pub addresses: Vec<IpAddr>,
+    /// How its requests find their space again; `None`: as its space says.
+    pub propagate: Option<PropagateMode>,
 }
 
 /// How a workload's network namespace is found.
@@ -149,14 +157,85 @@ pub enum NetnsRef {
 /// Which requests go where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Routing {
-    /// Header names that carry a space, the first that a request has wins; the first of the list is the one injected.
-    pub route_headers: Vec<String>,
+    /// What carries a space; the first of them that a request has wins.
+    pub route_headers: Vec<Carrier>,
+    /// What is added to a request whose space is decided and that none of them names; `None`: the first of them.
+    pub inject: Option<Vec<Carrier>>,
+    /// Whether callers that are no workloads lose what carries a space.
+    pub strip_from_outside: bool,
     /// Suffixes of `<space>.s.<root>.<service>.<suffix>` (rule R1), lower case, without dots at the ends.
     pub ingress_suffixes: Vec<String>,
     /// The space of a request that names none (rule R4).
     pub default_space: DefaultSpace,
     /// Where a request goes whose space is that of the original destination.
     pub same_space: SameSpace,
+    /// How the space of a request is found again that its application did not pass on.
+    pub propagate: Propagate,
+}
+
+impl Routing {
+    /// What is added to a request whose space is decided and that no carrier names.
+    pub fn injected(&self) -> &[Carrier] {
+        match &self.inject {
+            Some(carriers) => carriers,
+            None => {
+                let first = self.route_headers.iter().find(|carrier| !matches!(carrier, Carrier::Tracestate(_)));
+                first.map(std::slice::from_ref).unwrap_or_default()
+            }
+        }
+    }
+}
+
+/// How the space of a request is found again that its application did not pass on: the section `propagate`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Propagate {
+    /// By what, for workloads of which nothing else is said.
+    pub mode: PropagateMode,
+    /// The headers that have trace ids, lower case.
+    pub trace_ids: Vec<String>,
+    /// How long an id is remembered after the last request with it has ended.
+    pub grace: Duration,
+    /// Ids that are remembered of one workload.
+    pub max_traces: usize,
+}
+
+/// By what the space of a request is found again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PropagateMode {
+    /// By nothing.
+    Off,
+    /// By the trace id that it shares with a request that came in.
+    Trace,
+    /// The same; without an id, by the one space that all requests have that are in the workload at the time.
+    SingleFlight,
+    /// As `Trace`; without an id, by the thread that read a request that came in.
+    Thread,
+}
+
+impl PropagateMode {
+    /// Every mode.
+    pub const ALL: [Self; 4] = [Self::Off, Self::Trace, Self::SingleFlight, Self::Thread];
+
+    /// The word that the file, annotations and `workloads` use.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Trace => "trace",
+            Self::SingleFlight => "single-flight",
+            Self::Thread => "thread",
+        }
+    }
+
+    /// The mode of that word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|mode| mode.as_str() == word)
+    }
+
+    /// Whether every request into the workload has to be seen, those of captured callers included.
+    pub fn needs_all(self) -> bool {
+        matches!(self, Self::SingleFlight | Self::Thread)
+    }
 }
 
 /// The space of a request that names none (rule R4).
@@ -239,6 +318,24 @@ pub struct Proxy {
     pub max_head_bytes: usize,
     /// How opaque bytes move.
     pub splice: Splice,
+    /// Bounds of HTTP/2.
+    pub http2: Http2,
+}
+
+/// Bounds of HTTP/2, each for one connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Http2 {
+    /// Streams that a peer may have open at a time; further ones are refused (`REFUSED_STREAM`).
+    pub max_concurrent_streams: u32,
+    /// What a peer may send on a stream before it was passed on, bytes.
+    pub stream_window: u32,
+    /// What a peer may send on all streams together before it was passed on, bytes.
+    pub connection_window: u32,
+    /// Streams that a client may reset within ten seconds.
+    pub max_resets: u32,
+    /// Frames that carry nothing (PING, SETTINGS, PRIORITY, small WINDOW_UPDATEs, …) that a client may send within ten
+    /// seconds, beyond those that its messages explain.
+    pub max_control_frames: u32,
 }
 
 /// What becomes of new connections that would be intercepted while no agent answers.

@@ -15,6 +15,8 @@ pub(crate) use resolve::{address_of, by_short_name};
 pub use url::UrlError;
 pub use words::NotRouted;
 
+use crate::headers::TraceIds;
+use crate::propagate::Recalled;
 use crate::route::{self, Decision, Direction, Query, SpaceFrom, Step, Target};
 use crate::snapshot::Snapshot;
 use crate::wanted::Wanted;
@@ -73,6 +75,9 @@ pub struct Explanation {
     pub target: Option<TargetView>,
     /// The header that the agent adds.
     pub inject: Option<Named>,
+    /// How the space of such a request is found again, where that could matter.
+    #[serde(default)]
+    pub propagation: Option<String>,
     /// Why, in a stable word.
     pub reason: String,
     /// Why, and what to do about it, in a sentence.
@@ -120,9 +125,16 @@ impl TargetView {
 
 /// Explains one request.
 ///
+/// `recall` asks the workload's memory what it knows of a request with these trace ids that names no space.
+///
 /// # Errors
 /// Where the URL cannot be read. A workload or host that is not known is an answer, not an error.
-pub fn explain(snapshot: &Snapshot, wanted: &Wanted<'_>, request: &ExplainRequest) -> Result<Explanation, UrlError> {
+pub fn explain(
+    snapshot: &Snapshot,
+    wanted: &Wanted<'_>,
+    request: &ExplainRequest,
+    recall: impl FnOnce(&TraceIds) -> Recalled,
+) -> Result<Explanation, UrlError> {
     let url = Url::parse(&request.url)?;
     let mut answer = blank(request, &url);
     let Some(workload) = snapshot.workload(&request.workload) else {
@@ -148,15 +160,22 @@ pub fn explain(snapshot: &Snapshot, wanted: &Wanted<'_>, request: &ExplainReques
         Direction::Outbound => wanted.outbound(workload, &behind),
         Direction::Inbound => wanted.inbound(&behind),
     };
-    let found = snapshot.routing.route_headers.iter().find_map(|name| Some((name, header(request, name)?)));
+    let fields = request.headers.iter().map(|(name, value)| (name.trim().as_bytes(), value.trim().as_bytes()));
+    let found = snapshot.reader().read(fields);
+    let carried = found.route.map(|(place, value)| (place, snapshot.reader().decoded(place, value)));
+    let recalled = match answer.direction {
+        Direction::Outbound if carried.is_none() => recall(&found.ids),
+        _ => Recalled::Unknown,
+    };
     let decision = route::decide(
         snapshot,
         &Query {
             direction: answer.direction,
             workload: &workload.name,
             destination,
-            header: found.map(|(_, value)| value.as_bytes()),
+            header: carried.as_ref().map(|(_, value)| value.as_ref()),
             host: Some(answer.host.as_bytes()),
+            recalled: recalled.space(),
             turn: 0,
         },
     );
@@ -176,8 +195,11 @@ pub fn explain(snapshot: &Snapshot, wanted: &Wanted<'_>, request: &ExplainReques
         return Ok(answer.not_routed(why));
     }
     answer.target = Some(TargetView::new(&decision, answer.direction, destination));
-    answer.text = words::decided(snapshot, &decision, &answer.host, found.map(|(_, value)| value));
-    answer.route_header = found.map(|(name, value)| Named { name: name.clone(), value: value.to_owned() });
+    let said = carried.as_ref().map(|(_, value)| String::from_utf8_lossy(value).into_owned());
+    answer.text = words::decided(snapshot, &decision, &answer.host, said.as_deref());
+    let name = carried.as_ref().and_then(|(place, _)| snapshot.route_header(*place)).map(ToString::to_string);
+    answer.route_header = name.zip(said).map(|(name, value)| Named { name, value });
+    answer.propagation = words::propagation(snapshot.propagate_mode(workload), &found, &recalled, answer.direction);
     answer.inject = injected(snapshot, &decision);
     answer.space = decision.space_name().map(|name| name.as_ref().to_owned());
     answer.space_from = decision.space_from;
@@ -204,6 +226,7 @@ fn blank(request: &ExplainRequest, url: &Url) -> Explanation {
         chain: Vec::new(),
         target: None,
         inject: None,
+        propagation: None,
         reason: String::new(),
         text: String::new(),
     }
@@ -215,10 +238,11 @@ impl Explanation {
     }
 }
 
-/// The header that the agent adds: the first configured one.
+/// What the agent adds.
 fn injected(snapshot: &Snapshot, decision: &Decision<'_>) -> Option<Named> {
-    let name = snapshot.routing.route_headers.first().filter(|_| decision.inject)?;
-    Some(Named { name: name.clone(), value: decision.space_name()?.as_ref().to_owned() })
+    let all = snapshot.routing.injected().iter().filter(|_| decision.inject).map(ToString::to_string);
+    let name = all.collect::<Vec<_>>().join(", ");
+    (!name.is_empty()).then_some(Named { name, value: decision.space_name()?.as_ref().to_owned() })
 }
 
 /// The first value of that name.

@@ -6,12 +6,14 @@
 mod filter;
 mod hub;
 mod json;
+mod notes;
 mod record;
 mod words;
 
 pub use filter::{Filter, FilterError, RecordKind, StatusFilter};
 pub use hub::{Followed, Follower, Hub};
 pub use json::{FlowKernel, FlowLine, FlowStep, FlowTarget, LostLine, write_line, write_lost};
+pub use notes::{Note, Notes};
 pub use record::{
     ConnectionRecord, ErrorSide, KernelFacts, Protocol, ProtocolFrom, Record, RequestRecord, RouteHeader, TargetKind,
     TargetRecord, Verdict,

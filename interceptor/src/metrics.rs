@@ -26,8 +26,8 @@ pub use kernel::{KernelCount, KernelReader};
 pub use table::{FAMILIES, FamilyDoc, FamilyKind, reference_markdown};
 pub use watches::WatchState;
 
-use crate::flow::{ConnectionRecord, Record, RequestRecord, Verdict};
-use crate::route::Direction;
+use crate::flow::{ConnectionRecord, Note, Record, RequestRecord, Verdict};
+use crate::route::{Direction, SpaceFrom};
 use dns::DnsQueries;
 use kernel::{KernelCollector, KernelCounters};
 use labels::{ConnectionLabels, Pairs, PerDirection, PerVerdict, RequestLabels, fetch, status_class};
@@ -49,6 +49,8 @@ pub struct Metrics {
     connections: Family<ConnectionLabels, Counter>,
     requests: Family<RequestLabels, Counter>,
     request_duration: PerDirection<PerVerdict<Histogram>>,
+    request_spaces: PerDirection<[Counter; SpaceFrom::ALL.len()]>,
+    request_notes: [Counter; Note::ALL.len()],
     connect_duration: Histogram,
     bytes_in: PerDirection<Counter>,
     bytes_out: PerDirection<Counter>,
@@ -131,6 +133,13 @@ impl Metrics {
         let connections = register(registry_mut, table::CONNECTIONS, Family::default());
         let requests = register(registry_mut, table::REQUESTS, Family::default());
 
+        let spaces: Family<Pairs, Counter> = register(registry_mut, table::REQUEST_SPACES, Family::default());
+        let from =
+            |d: Direction, from: SpaceFrom| fetch(&spaces, &[("direction", d.as_str()), ("from", from.as_str())]);
+        let request_spaces = PerDirection::new(|d| SpaceFrom::ALL.map(|of| from(d, of)));
+        let notes: Family<Pairs, Counter> = register(registry_mut, table::REQUEST_NOTES, Family::default());
+        let request_notes = Note::ALL.map(|note| fetch(&notes, &[("note", note.as_str())]));
+
         let durations: fn() -> Histogram = || Histogram::new(DURATION_BUCKETS);
         let durations = Family::<Pairs, _, _>::new_with_constructor(durations);
         let durations = register(registry_mut, table::REQUEST_DURATION, durations);
@@ -160,6 +169,8 @@ impl Metrics {
             connections,
             requests,
             request_duration,
+            request_spaces,
+            request_notes,
             connect_duration,
             bytes_in,
             bytes_out,
@@ -223,6 +234,12 @@ impl Metrics {
             status_class: status_class(record.status),
         };
         self.requests.get_or_create(&labels).inc();
+        if let Some(counter) = self.request_spaces.of(record.direction).get(record.space_from as usize) {
+            counter.inc();
+        }
+        for counter in record.notes.iter().filter_map(|note| self.request_notes.get(note as usize)) {
+            counter.inc();
+        }
         self.request_duration.of(record.direction).of(record.verdict).observe(record.duration.as_secs_f64());
         record.connect.iter().for_each(|took| self.connect_duration.observe(took.as_secs_f64()));
     }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! accept → detect → http1 (per request: head → route → upstream → response)
+//!                 → http2 (the same per stream)
 //!                 → opaque (original destination, byte for byte)
 //! ```
 //! Runs on worker threads, one task a connection, no locks shared with other workers beyond the hub's. Never decides where
@@ -15,9 +16,11 @@ mod drain;
 pub mod error;
 mod handed;
 pub mod http1;
+mod http2;
 mod opaque;
 mod record;
 mod respond;
+mod routing;
 pub mod selftest;
 mod splice;
 #[cfg(test)]
@@ -38,7 +41,7 @@ use self::detect::Detected;
 use self::error::ConnectError;
 use self::record::RecordGuard;
 use crate::captured::Captured;
-use crate::flow::{Protocol, TargetKind, TargetRecord};
+use crate::flow::{Protocol, TargetRecord};
 use crate::net::side::Side;
 use crate::net::socket;
 use crate::route::Direction;
@@ -80,7 +83,9 @@ pub async fn serve(
     let (detected, client, dialled) = detect::detect(&mut connection, side).await;
     match detected {
         Detected::Http1 => http1::serve(&mut connection, client, dialled).await,
+        Detected::Http2 => http2::serve(&mut connection, client, dialled).await,
         Detected::Opaque => {
+            let _unseen = routing::enter_unseen(&connection.workload, direction, &connection.context.snapshot.load());
             let upstream = match dialled {
                 Some(upstream) => Ok(upstream),
                 None => connection.connect_original().await,
@@ -107,21 +112,13 @@ async fn refuse(connection: &mut Connection, client: Side, error: &ConnectError)
 impl Connection {
     /// Connects to where the caller wanted to go: the original destination, or the application of this pod.
     async fn connect_original(&self) -> Result<Upstream, ConnectError> {
-        match self.direction {
-            Direction::Outbound => connect::connect(&self.context, &self.workload, self.original).await,
-            Direction::Inbound => {
-                connect::connect_application(&self.context, &self.workload, self.original, self.client).await
-            }
-        }
+        let Self { context, workload, direction, original, client, .. } = self;
+        connect::connect_original(context, workload, *direction, *original, *client).await
     }
 
     /// Where the caller wanted to go, for records.
     fn original_target(&self) -> TargetRecord {
-        let kind = match self.direction {
-            Direction::Outbound => TargetKind::Original,
-            Direction::Inbound => TargetKind::Application,
-        };
-        TargetRecord { kind, address: self.original, service: self.record.service() }
+        TargetRecord::original(self.direction, self.original, self.record.service())
     }
 
     /// What the service's owner declares: HTTP, something else, or nothing.
@@ -131,6 +128,7 @@ impl Connection {
         let declared = port.app_protocol.as_deref().unwrap_or_else(|| port.name.split('-').next().unwrap_or_default());
         match declared {
             "http" | "http1" | "http/1.1" | "kubernetes.io/ws" | "ws" => Some(Protocol::Http1),
+            "grpc" | "h2c" | "kubernetes.io/h2c" | "http2" => Some(Protocol::Http2),
             "tcp" | "redis" | "mysql" | "mongo" | "postgres" | "postgresql" | "amqp" | "kafka" => {
                 Some(Protocol::Opaque)
             }

@@ -39,10 +39,12 @@ pub struct Query<'a> {
     pub workload: &'a str,
     /// The destination that the caller asked for.
     pub destination: SocketAddr,
-    /// The value of the first configured route header that the request has.
+    /// What the first configured carrier of a space says that the request has.
     pub header: Option<&'a [u8]>,
     /// The request's Host (or the authority of its target).
     pub host: Option<&'a [u8]>,
+    /// The space that was found again for a request that names none, and how; see `propagate`.
+    pub recalled: Option<(&'a str, SpaceFrom)>,
     /// Spreads requests over endpoints.
     pub turn: usize,
 }
@@ -67,10 +69,13 @@ pub fn decide<'s>(snapshot: &'s Snapshot, query: &Query<'_>) -> Decision<'s> {
     let (space, from) = match named {
         Named::Space(space, from) => (space, from),
         Named::Unusable(reason, _) => return keep(snapshot, Some(service), &named, reason),
-        Named::Nothing => match default_space(snapshot, query, called.space) {
-            Some(space) => (space, SpaceFrom::Caller),
-            None => return keep(snapshot, Some(service), &named, Reason::NoSpaceNamed),
-        },
+        Named::Nothing => {
+            let caller = || Some((default_space(snapshot, query, called.space)?, SpaceFrom::Caller));
+            match recalled_space(snapshot, query, called.space).or_else(caller) {
+                Some(found) => found,
+                None => return keep(snapshot, Some(service), &named, Reason::NoSpaceNamed),
+            }
+        }
     };
     if snapshot.space(space).root() != snapshot.space(called.space).root() {
         return keep(snapshot, Some(service), &named, Reason::OtherTree);
@@ -106,6 +111,14 @@ fn usable(snapshot: &Snapshot, space: Option<SpaceId>, from: SpaceFrom) -> Named
         Some(_) => Named::Unusable(Reason::FaultySpace, from),
         None => Named::Unusable(Reason::UnknownSpace, from),
     }
+}
+
+/// The space that was found again, if it still is one of the destination's tree: nothing is carried over into another.
+fn recalled_space(snapshot: &Snapshot, query: &Query<'_>, called: SpaceId) -> Option<(SpaceId, SpaceFrom)> {
+    let (name, from) = query.recalled?;
+    let space = snapshot.space_named(name)?;
+    let root = snapshot.space(space).root()?;
+    (Some(root) == snapshot.space(called).root()).then_some((space, from))
 }
 
 /// Rule R4: the caller's own space, if it is in the destination's tree.

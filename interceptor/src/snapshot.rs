@@ -31,7 +31,8 @@ use self::families::Families;
 use self::sharded::Sharded;
 use self::space::Spaces;
 use self::workload::Workloads;
-use crate::config::Routing;
+use crate::config::{PropagateMode, Routing};
+use crate::headers::Reader;
 
 /// The picture that requests are routed by.
 #[derive(Debug, Clone)]
@@ -42,6 +43,7 @@ pub struct Snapshot {
     pub routing: Arc<Routing>,
     /// The names of `routing.route_headers`, shared with every record that mentions one.
     route_headers: Arc<[Arc<str>]>,
+    reader: Arc<Reader>,
     spaces: Arc<Spaces>,
     families: Families,
     destinations: Destinations,
@@ -54,6 +56,17 @@ impl Snapshot {
     /// The route header at a place of the configured order.
     pub fn route_header(&self, place: usize) -> Option<&Arc<str>> {
         self.route_headers.get(place)
+    }
+
+    /// Reads what the header fields of a request say.
+    pub fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    /// How a workload's requests find their space again: what is said of it, of its space, or in general.
+    pub fn propagate_mode(&self, workload: &Workload) -> PropagateMode {
+        let of_space = || self.space(workload.space?).propagate;
+        workload.propagate.or_else(of_space).unwrap_or(self.routing.propagate.mode)
     }
 
     /// All spaces: each tree from its root on, those at fault last.

@@ -1,6 +1,7 @@
 //! Lists and closes TCP connections of a network namespace over netlink (sock_diag(7)), as `ss` and `ss -K` do.
 //!
-//! `capture` closes with it what was connected before it was captured; `preflight` tries it on a connection of its own.
+//! `capture` closes with it what was connected before it was captured, and looks who listened before; `preflight` tries it
+//! on a connection of its own.
 //! Blocking, with a deadline for every answer: not for the threads that serve. It decides nothing: whoever calls chooses
 //! the connections. Two messages are all it speaks; the crates for the whole protocol do not read the cgroup.
 
@@ -52,6 +53,8 @@ pub struct Connection {
     pub remote: SocketAddr,
     /// The identifier of the cgroup v2 directory in which the socket was made; `None` where the kernel does not say.
     pub cgroup: Option<u64>,
+    /// Of a listening socket: whether it is `IPV6_V6ONLY`.
+    v6_only: bool,
     family: u8,
     /// The kernel's own name of the socket, given back as it came. It holds a cookie: no other socket is ever meant.
     id: message::SocketId,
@@ -117,11 +120,24 @@ impl SockDiag {
     /// # Errors
     /// Where the kernel has no tcp_diag, or does not answer in time.
     pub fn established(&self, family: Family, mut visit: impl FnMut(Connection)) -> Result<(), DiagError> {
+        self.list(family, message::ESTABLISHED, &mut visit)
+    }
+
+    /// Shows the address of every listening socket of a family to `visit`, and whether it takes IPv6 only.
+    ///
+    /// # Errors
+    /// As for [`established`](Self::established).
+    pub fn listening(&self, family: Family, mut visit: impl FnMut(SocketAddr, bool)) -> Result<(), DiagError> {
+        self.list(family, message::LISTENING, &mut |socket| visit(socket.local, socket.v6_only))
+    }
+
+    fn list(&self, family: Family, states: u32, visit: &mut impl FnMut(Connection)) -> Result<(), DiagError> {
         let family = match family {
             Family::V4 => libc::AF_INET,
             Family::V6 => libc::AF_INET6,
         };
-        self.ask(&message::list(u8::try_from(family).unwrap_or_default())).map_err(DiagError::List)?;
+        let family = u8::try_from(family).unwrap_or_default();
+        self.ask(&message::list(family, states)).map_err(DiagError::List)?;
         let mut part = vec![0; PART];
         loop {
             let length = self.receive(&mut part).map_err(DiagError::List)?;

@@ -82,6 +82,8 @@ pub struct WorkloadView {
     pub netns: String,
     /// Its own cgroup.
     pub cgroup: Option<String>,
+    /// How its requests find their space again: `off`, `trace`, `single-flight` or `thread`.
+    pub propagate: String,
     /// Whether it is intercepted.
     pub state: WorkloadState,
     /// Why not.
@@ -154,6 +156,7 @@ pub fn workloads(snapshot: &Snapshot, status: &StatusBoard) -> Vec<WorkloadView>
                     NetnsRef::Pod(uid) => format!("pod {uid}"),
                 },
                 cgroup: workload.cgroup.as_ref().map(|path| path.display().to_string()),
+                propagate: snapshot.propagate_mode(workload).as_str().to_owned(),
                 state,
                 detail,
             }

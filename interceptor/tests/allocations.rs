@@ -11,16 +11,17 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 use interceptor::captured::{Captured, Destinations};
-use interceptor::config::{Config, Proxy};
+use interceptor::config::{Config, PropagateMode, Proxy};
 use interceptor::flow::Hub;
 use interceptor::kernel::KernelSide;
 use interceptor::metrics::Metrics;
 use interceptor::net::buffer::BufferPool;
 use interceptor::net::netns::Netns;
+use interceptor::propagate::Memory;
 use interceptor::proxy::{self, Context};
 use interceptor::route::Direction;
 use interceptor::snapshot::Snapshot;
@@ -76,6 +77,8 @@ fn context() -> Context {
         buffers: BufferPool::default(),
         turn: Cell::new(0),
         http: RefCell::new(HashSet::new()),
+        stopping: tokio::sync::watch::channel(false).1,
+        neighbours: Default::default(),
         inherited: Default::default(),
         drain: Default::default(),
     }
@@ -133,6 +136,8 @@ async fn proxy_one(front: TcpListener, to: SocketAddr) {
         addresses: vec![to.ip()],
         cgroup: None,
         open: AtomicUsize::new(0),
+        refused: AtomicBool::new(false),
+        memory: Memory::new(PropagateMode::Trace),
     };
     proxy::serve(Rc::new(context()), Arc::new(workload), Direction::Outbound, stream, client, to).await;
 }

@@ -2,6 +2,7 @@
 
 use std::io::Cursor;
 
+use interceptor::headers::Reader;
 use interceptor::proxy::http1::head;
 use interceptor_tests::http::Connection;
 
@@ -29,7 +30,7 @@ pub(crate) fn read(mut bytes: &[u8]) -> Ours {
         if bytes.is_empty() {
             return Ours { requests, end: End::Whole };
         }
-        let head = match head::request(bytes, &[]) {
+        let head = match head::request(bytes, &Reader::default()) {
             Ok(Some(head)) => head,
             Ok(None) => return Ours { requests, end: End::Incomplete },
             Err(_) => return Ours { requests, end: End::Refused },

@@ -4,8 +4,9 @@ use std::process::{Command, Output};
 
 use anyhow::{Context as _, Result, ensure};
 use interceptor_tests::bins;
+use interceptor_tests::manifests::repository;
 
-use crate::cluster::{Cluster, repository};
+use crate::cluster::Cluster;
 
 fn dry_run(cluster: &Cluster, more: &[&str]) -> Result<Output> {
     let mut command = Command::new(bins::interceptor()?);
@@ -96,5 +97,33 @@ fn a_dry_run_that_cannot_be_made_says_why_and_what_to_do() -> Result<()> {
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
         ensure!(output.status.code() == Some(1) && stderr.contains(word), "{args:?}: {stderr}");
     }
+    Ok(())
+}
+
+#[test]
+fn a_server_whose_authority_nobody_names_is_told_with_what_to_do() -> Result<()> {
+    let cluster = Cluster::start_own()?;
+    let path = std::env::temp_dir().join(format!("{}-kubeconfig", cluster.name("dev")));
+    let text = "apiVersion: v1\nkind: Config\ncurrent-context: c\n\
+        clusters: [{name: k, cluster: {server: \"https://127.0.0.1:1\"}}]\nusers: [{name: u, user: {token: t}}]\n\
+        contexts: [{name: c, context: {cluster: k, user: u}}]\n";
+    std::fs::write(&path, text)?;
+    let mut command = Command::new(bins::interceptor()?);
+    command
+        .arg("ingress-manager")
+        .arg("--config")
+        .arg(cluster.config()?)
+        .arg("--dry-run")
+        .arg("--kubeconfig")
+        .arg(&path);
+    // As in the image: the machine has no certificates of its own.
+    command.env("SSL_CERT_FILE", "/dev/null").env("SSL_CERT_DIR", "/nonexistent");
+    let output = command.output().context("running the dry run")?;
+    std::fs::remove_file(&path)?;
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    for words in ["https://127.0.0.1:1", "names no certificate authority", "certificate-authority-data"] {
+        ensure!(stderr.contains(words), "no {words:?} in {stderr}");
+    }
+    ensure!(output.status.code() == Some(1), "{:?}", output.status);
     Ok(())
 }

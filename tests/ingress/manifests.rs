@@ -6,60 +6,20 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail, ensure};
 use interceptor::config::Config;
 use interceptor::kubernetes::permissions::{AGENT, MANAGER, Permission};
+use interceptor_tests::manifests::{Grant, grants, of_kind, one, render};
 use serde_json::Value;
 
-use crate::cluster::repository;
-
-/// What `kubectl kustomize` makes of a directory.
-pub(crate) fn render(directory: &str) -> Result<Vec<Value>> {
-    let path = repository(directory);
-    let output = Command::new("kubectl").arg("kustomize").arg(&path).output().context("running kubectl")?;
-    ensure!(output.status.success(), "{directory}: {}", String::from_utf8_lossy(&output.stderr));
-    let warnings = String::from_utf8_lossy(&output.stderr);
-    ensure!(warnings.is_empty(), "{directory}: {warnings}");
-    serde_saphyr::from_multiple(&String::from_utf8(output.stdout)?).with_context(|| format!("reading {directory}"))
-}
-
-fn of_kind<'d>(documents: &'d [Value], kind: &str) -> Vec<&'d Value> {
-    documents.iter().filter(|document| document["kind"] == kind).collect()
-}
-
-fn one<'d>(documents: &'d [Value], kind: &str, name: &str) -> Result<&'d Value> {
-    let found = documents.iter().find(|document| document["kind"] == kind && document["metadata"]["name"] == name);
-    found.with_context(|| format!("there is no {kind} {name}"))
-}
-
-fn texts(value: &Value) -> Vec<&str> {
-    value.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
-}
-
-/// Every right that the roles bound to a service account grant.
+/// Every right that a service account has, as the code lists them.
 pub(crate) fn granted(documents: &[Value], account: &str) -> Result<BTreeSet<Permission>> {
-    let mut found = BTreeSet::new();
-    for binding in [of_kind(documents, "ClusterRoleBinding"), of_kind(documents, "RoleBinding")].concat() {
-        let subjects = binding["subjects"].as_array().cloned().unwrap_or_default();
-        if !subjects.iter().any(|subject| subject["name"] == account && subject["kind"] == "ServiceAccount") {
-            continue;
-        }
-        let reference = &binding["roleRef"];
-        let kind = reference["kind"].as_str().unwrap_or_default();
-        let role = one(documents, kind, reference["name"].as_str().unwrap_or_default())?;
-        for rule in role["rules"].as_array().into_iter().flatten() {
-            for group in texts(&rule["apiGroups"]) {
-                for resource in texts(&rule["resources"]) {
-                    for verb in texts(&rule["verbs"]) {
-                        let mut all = AGENT.iter().chain(MANAGER);
-                        let known = all.find(|one| (one.verb, one.group, one.resource) == (verb, group, resource));
-                        let known = known
-                            .with_context(|| format!("{account} may {verb} {resource} of {group:?}: for what?"))?;
-                        ensure!(known.everywhere == (kind == "ClusterRole"), "{kind} for {verb} {resource}");
-                        found.insert(*known);
-                    }
-                }
-            }
-        }
-    }
-    Ok(found)
+    let known = |grant: Grant| {
+        let Grant { verb, group, resource, everywhere } = grant;
+        let mut all = AGENT.iter().chain(MANAGER);
+        let known = all.find(|one| (one.verb, one.group, one.resource) == (&*verb, &*group, &*resource));
+        let known = known.with_context(|| format!("{account} may {verb} {resource} of {group:?}: for what?"))?;
+        ensure!(known.everywhere == everywhere, "{verb} {resource}: everywhere is {everywhere}");
+        Ok(*known)
+    };
+    grants(documents, account)?.into_iter().map(known).collect()
 }
 
 #[test]

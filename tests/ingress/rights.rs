@@ -3,21 +3,12 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result};
-use interceptor::kubernetes::permissions::{MANAGER, Permission};
+use interceptor::kubernetes::permissions::MANAGER;
 use interceptor_tests::apiserver::Rule;
 use interceptor_tests::apiserver::resource::Resource;
+use interceptor_tests::manifests::{Grant, grants, render};
 
 use crate::cluster::Cluster;
-use crate::manifests::{granted, render};
-
-fn rules(permissions: impl IntoIterator<Item = Permission>) -> Vec<Rule> {
-    let rule = |permission: Permission| Rule {
-        groups: vec![permission.group.to_owned()],
-        resources: vec![permission.resource.to_owned()],
-        verbs: vec![permission.verb.to_owned()],
-    };
-    permissions.into_iter().map(rule).collect()
-}
 
 /// Does everything that the manager ever does to a cluster.
 fn a_day(cluster: &Cluster) -> Result<()> {
@@ -59,10 +50,10 @@ fn the_manager_asks_for_what_the_code_lists_and_the_manifests_grant() -> Result<
 #[test]
 fn the_manager_works_with_no_more_than_the_manifests_grant() -> Result<()> {
     let documents = render("deploy/kubernetes")?;
-    let granted = granted(&documents, "interceptor-ingress-manager")?;
+    let grants = grants(&documents, "interceptor-ingress-manager")?;
     let mut cluster = Cluster::start_own()?;
     cluster.worked_example()?;
-    let mut allowed = rules(granted);
+    let mut allowed: Vec<Rule> = grants.iter().map(Grant::rule).collect();
     // kubectl's own calls are the test's, not the manager's: reading and the service that a_day makes.
     allowed.push(Rule { groups: vec!["*".into()], resources: vec!["*".into()], verbs: vec!["get".into()] });
     allowed.push(Rule { groups: vec!["".into()], resources: vec!["services".into()], verbs: vec!["patch".into()] });

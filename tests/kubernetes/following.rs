@@ -4,31 +4,13 @@ use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use interceptor::kubernetes::{News, Object, Selection, follow};
+use interceptor::kubernetes::{News, Selection, follow};
 use interceptor_tests::apiserver::{ApiServer, Fault};
-use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::server::{LIMIT, client, namespace, namespaces, pace};
-
-/// An object's name, and nothing else of it.
-#[derive(Debug, Deserialize)]
-struct Named {
-    metadata: Metadata,
-}
-
-#[derive(Debug, Deserialize)]
-struct Metadata {
-    name: String,
-}
-
-impl Object for Named {
-    const GROUP: &'static str = "";
-    const RESOURCE: &'static str = "namespaces";
-    const PATH: &'static str = "/api/v1/namespaces";
-}
+use crate::server::{LIMIT, Named, client, namespace, namespaces, pace};
 
 /// A server, a follower of its namespaces, and what that has told.
 struct Following {
@@ -96,6 +78,14 @@ impl Following {
 
     async fn watching(&mut self) {
         self.until("the watch", |this| this.told.last().is_some_and(|word| word == "watching")).await;
+    }
+
+    /// Waits for a watch that is not one of the first so many.
+    async fn watching_after(&mut self, before: usize) {
+        self.until("the next watch", |this| {
+            this.calls("watch") > before && this.told.last().is_some_and(|word| word == "watching")
+        })
+        .await;
     }
 
     /// Makes a namespace, and waits until it is known.
@@ -179,6 +169,32 @@ async fn a_bookmark_moves_a_quiet_watch_on() {
 }
 
 #[tokio::test]
+async fn every_change_moves_the_watch_on() {
+    let mut following = Following::new().await;
+    following.watching().await;
+    // History is forgotten up to what was told: only who begins after that is not refused.
+    following.make("a").await;
+    following.server.compact_before_now();
+    following.server.cut_watches();
+    following.make("b").await;
+    assert_eq!(following.calls("list"), 1, "{:?}", following.told);
+}
+
+#[tokio::test]
+async fn a_server_that_says_when_to_come_back_is_believed() {
+    // A 429 of the test API server says: in a second. That is more than the longest wait here, which counts then.
+    for (code, at_least) in [(429, pace().wait_max), (500, pace().wait / 2)] {
+        let server = ApiServer::start().unwrap();
+        server.fail("list", "namespaces", Fault::Status(code));
+        let mut following = Following::of(server).await;
+        following.until("two failures", |this| this.failures().len() == 2).await;
+        let calls = following.server.calls();
+        let between = calls[1].at - calls[0].at;
+        assert!(between >= at_least, "{code}: asked again after {between:?}");
+    }
+}
+
+#[tokio::test]
 async fn every_failure_is_told_in_words_and_ends_with_its_cause() {
     for (verb, fault, kind, words) in [
         ("list", Fault::Status(401), "unauthorized", "token is missing, expired or of another cluster"),
@@ -219,6 +235,27 @@ async fn a_server_that_is_gone_is_asked_less_and_less_often_and_found_again() {
     following.server.go_on(TcpListener::bind(address).unwrap()).unwrap();
     following.until("the change", |this| this.known.contains("meanwhile")).await;
     assert_eq!(following.calls("list"), 1, "{:?}", following.told);
+}
+
+#[tokio::test]
+async fn after_a_success_the_next_failure_is_a_first_one() {
+    let mut following = Following::new().await;
+    following.watching().await;
+    following.server.fail("watch", "namespaces", Fault::Status(500));
+    following.server.cut_watches();
+    following.until("the longest wait", |this| this.failures().len() >= 8).await;
+    following.server.heal();
+    let mut waits = Vec::new();
+    for round in 0..10 {
+        following.make(&format!("works{round}")).await;
+        let (cut, before) = (Instant::now(), following.calls("watch"));
+        following.server.cut_watches();
+        following.watching_after(before).await;
+        let all = following.server.calls();
+        waits.push(all.iter().rfind(|call| call.verb == "watch").unwrap().at - cut);
+    }
+    // The longest one is half of its 200 ms at least; a busy machine makes some of these long, but not all.
+    assert!(waits.iter().min().unwrap() < &(pace().wait_max / 2), "{waits:?}");
 }
 
 #[tokio::test]

@@ -6,6 +6,8 @@ mod cluster;
 #[cfg(test)]
 mod following;
 #[cfg(test)]
+mod secure;
+#[cfg(test)]
 mod server;
 #[cfg(test)]
 mod source;

@@ -2,13 +2,31 @@
 
 use std::time::Duration;
 
-use interceptor::kubernetes::{Access, Cluster, Pace, connect};
+use interceptor::kubernetes::{Access, Cluster, Object, Pace, connect};
 use interceptor_tests::apiserver::ApiServer;
 use interceptor_tests::apiserver::resource::Resource;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 /// What normally takes milliseconds may take this long on a busy machine.
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
+
+/// An object's name, and nothing else of it.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Named {
+    pub(crate) metadata: Metadata,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Metadata {
+    pub(crate) name: String,
+}
+
+impl Object for Named {
+    const GROUP: &'static str = "";
+    const RESOURCE: &'static str = "namespaces";
+    const PATH: &'static str = "/api/v1/namespaces";
+}
 
 /// Everything ten times faster than in production, so that what is waited for comes soon.
 pub(crate) fn pace() -> Pace {

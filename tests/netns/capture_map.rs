@@ -33,6 +33,7 @@ impl Node {
         let kernel = Kernel::load(false, Programs::default(), &[]).unwrap();
         let controller = Controller::new(ControllerParts {
             kernel,
+            neighbours: Default::default(),
             destinations: Arc::new(Destinations::new(config.capture.outbound_port)),
             workers: Vec::new(),
             settings: config.capture,
@@ -100,7 +101,7 @@ fn bpftool(args: &[&str]) -> Option<Value> {
 }
 
 fn space(name: &str, parent: Option<&str>) -> SpaceSpec {
-    SpaceSpec { name: name.to_owned(), parent: parent.map(str::to_owned) }
+    SpaceSpec { name: name.to_owned(), parent: parent.map(str::to_owned), propagate: None }
 }
 
 /// A headless service with endpoints at these numbers.

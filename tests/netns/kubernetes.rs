@@ -5,11 +5,16 @@
 //! ClusterIPs always say the same.
 
 mod bad_input;
+mod in_cluster;
 mod labels;
+mod lives;
 mod outage;
+mod rights;
 mod scale;
 
-use std::net::IpAddr;
+use std::fs;
+use std::net::{IpAddr, TcpListener};
+use std::path::PathBuf;
 
 use interceptor_tests::apiserver::ApiServer;
 use interceptor_tests::apiserver::resource::Resource;
@@ -32,6 +37,19 @@ struct Cluster {
     pods: u8,
 }
 
+/// What `status` says of the watch of a resource.
+fn watch<'s>(status: &'s Value, resource: &str) -> &'s Value {
+    let watches = status["source"]["watches"].as_array().unwrap();
+    watches.iter().find(|watch| watch["resource"] == resource).unwrap_or(&Value::Null)
+}
+
+/// The agent's `/metrics`.
+fn ask_metrics(cluster: &Cluster) -> String {
+    let node = cluster.scene.lab.on_node();
+    let response = crate::stage::Client::new(node, "127.0.0.1:15020".parse().unwrap()).raw("/metrics", &["Host: x"]);
+    String::from_utf8(response.body).unwrap()
+}
+
 fn resource(group: &str, plural: &str) -> &'static Resource {
     Resource::named(group, plural).unwrap()
 }
@@ -39,12 +57,18 @@ fn resource(group: &str, plural: &str) -> &'static Resource {
 impl Cluster {
     /// A node and an API server, no agent yet.
     fn new(name: &str) -> Cluster {
+        let cluster = Cluster::with(name, ApiServer::serve);
+        cluster.server.write_kubeconfig(&cluster.scene.lab.temp().join("kubeconfig")).unwrap();
+        cluster
+    }
+
+    /// The same with a server of another kind, and no kubeconfig.
+    fn with(name: &str, serve: impl FnOnce(TcpListener) -> anyhow::Result<ApiServer>) -> Cluster {
         let mut scene = Scene::new(name, &[]);
         scene.config.unset("capture", "cgroup");
         scene.config.set("metrics", "address", "127.0.0.1:15020");
         let listener = scene.lab.on_node().listen("127.0.0.1:0".parse().unwrap()).unwrap();
-        let server = ApiServer::serve(listener).unwrap();
-        server.write_kubeconfig(&scene.lab.temp().join("kubeconfig")).unwrap();
+        let server = serve(listener).unwrap_or_else(|error| panic!("{error:#}"));
         let kubelet = Kubelet::new(scene.lab.cgroup(), Driver::Systemd);
         Cluster { agent: None, server, scene, kubelet, pods: 0 }
     }
@@ -92,8 +116,25 @@ impl Cluster {
 
     /// A running pod of this node: first its sandbox, then what the kubelet says of it.
     fn pod(&mut self, name: &str, namespace: &str) -> Pod {
-        self.pods += 1;
-        let uid = format!("7d1f0c3e-5d61-4be8-9f5e-0a6c1d2e3f{:02x}", self.pods);
+        self.pod_in_phase(name, namespace, "Running").0
+    }
+
+    /// The cgroup directory of another container of a pod.
+    fn container(&self, uid: &str, id: &str) -> PathBuf {
+        let dir = self.kubelet.container(uid, Class::Burstable, id);
+        fs::create_dir_all(&dir).unwrap();
+        dir
+    }
+
+    /// The kubelet says of a pod that it is in this phase now.
+    fn set_phase(&self, name: &str, namespace: &str, phase: &str) {
+        let change = |pod: &mut Value| pod["status"]["phase"] = json!(phase);
+        self.server.change(resource("", "pods"), namespace, name, change).unwrap();
+    }
+
+    /// A pod of this node in a phase, and its UID.
+    fn pod_in_phase(&mut self, name: &str, namespace: &str, phase: &str) -> (Pod, String) {
+        let uid = self.next_uid();
         let place = self.kubelet.container(&uid, Class::Burstable, "7e1f0a");
         let pod = self.scene.lab.pod_at(&format!("{name}.{namespace}"), &place).unwrap();
         let ips: Vec<Value> = pod.addresses().iter().map(|ip| json!({"ip": ip.to_string()})).collect();
@@ -104,10 +145,16 @@ impl Cluster {
         self.server.set_uid(resource("", "pods"), namespace, name, &uid).unwrap();
         self.server
             .change(resource("", "pods"), namespace, name, |pod| {
-                pod["status"] = json!({"phase": "Running", "podIP": ips[0]["ip"], "podIPs": ips});
+                pod["status"] = json!({"phase": phase, "podIP": ips[0]["ip"], "podIPs": ips});
             })
             .unwrap();
-        pod
+        (pod, uid)
+    }
+
+    /// A UID that no pod has yet.
+    fn next_uid(&mut self) -> String {
+        self.pods += 1;
+        format!("7d1f0c3e-5d61-4be8-9f5e-0a6c1d2e3f{:02x}", self.pods)
     }
 
     /// `service.space` before these pods: the object, its slices (one a family), and its ClusterIPs.

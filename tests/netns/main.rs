@@ -37,6 +37,8 @@ mod pods;
 #[cfg(test)]
 mod probes;
 #[cfg(test)]
+mod propagation;
+#[cfg(test)]
 mod real;
 #[cfg(test)]
 mod reload;

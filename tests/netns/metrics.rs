@@ -16,15 +16,16 @@ const ENDPOINT: &str = "127.0.0.1:15020";
 /// Families that the Kubernetes source, the ingress manager or DNS alone moves; their own tests look at them.
 const OF_CLUSTERS: [&str; 3] = ["interceptor_watch", "interceptor_ingress", "interceptor_dns"];
 
-/// Families that stand at 0 after a run in which nothing went wrong, no connection was to be closed (`established`) and none
-/// was handed to the kernel (`opaque::kernel`).
-const AT_REST: [&str; 6] = [
+/// Families that stand at 0 after a run in which nothing went wrong, no connection was to be closed (`established`), none
+/// was handed to the kernel (`opaque::kernel`) and no request's space was in doubt (`propagation`).
+const AT_REST: [&str; 7] = [
     "interceptor_source_warnings",
     "interceptor_flow_records_lost_total",
     "interceptor_real_client_table_full_total",
     "interceptor_connections_open",
     "interceptor_established_closed_total",
     "interceptor_kernel_splice_total",
+    "interceptor_request_notes_total",
 ];
 
 fn fetch(stage: &Stage, path: &str) -> (u16, String) {

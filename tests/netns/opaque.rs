@@ -150,7 +150,8 @@ fn a_reset_overtakes_nothing_that_was_sent_before() {
 #[test]
 fn a_refused_destination_is_a_reset_at_once() {
     each_backend("refused", |wire| {
-        for (way, port) in CASES {
+        // Who calls the pod itself is refused by the kernel (netns/probes/listening.rs).
+        for (way, port) in CASES.into_iter().filter(|(way, _)| *way == Way::Outbound) {
             let client = wire.dial(way, port);
             let begin = Instant::now();
             expect_reset(&client);

@@ -1,5 +1,7 @@
 //! The kubelet's probes, from the node's own address to a pod: they say how the application is, whatever the agent's state.
 
+mod listening;
+
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -98,20 +100,4 @@ fn a_hanging_agent_costs_no_probe_more_than_the_heartbeats_patience() {
         Ok(())
     })
     .unwrap();
-}
-
-#[test]
-fn a_probe_of_an_application_that_does_not_answer_fails_with_and_without_the_agent() {
-    let mut scene = Scene::worked_example("probedead");
-    let pod = scene.lab.pod("dead").unwrap();
-    scene.config.workload(&pod, Some("default"));
-    scene.publish(&crate::stage::http_service("dead", "default", 11).endpoint(&pod));
-    let mut stage = scene.start();
-    // The agent answers 502 in the application's place: a failure to the kubelet, like the refused connection without it.
-    let stream = dial(&stage, pod.at(8080)).unwrap();
-    let mut connection = Connection::new(stream);
-    connection.send(get("/healthz", &["Host: probe"]).as_bytes()).unwrap();
-    assert_eq!(connection.response("GET").unwrap().status().unwrap(), 502);
-    stage.agent.kill9().unwrap();
-    assert!(dial(&stage, pod.at(8080)).is_err());
 }

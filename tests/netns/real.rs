@@ -1,5 +1,5 @@
 //! Programs that nobody here wrote, as clients and as servers, with the interceptor between them: curl, Python's
-//! requests, aiohttp and websockets, Node and Java; nginx, Apache, HAProxy, gunicorn and Node.
+//! requests, aiohttp, websockets and gRPC, Node and Java; nginx, Apache, HAProxy, gunicorn, gRPC and Node.
 //!
 //! Every server answers with `X-Space` (the space that it was deployed to) and `X-Route` (the route header that it
 //! saw), so that each test sees both the routing and the injected header from the far end.
@@ -7,11 +7,14 @@
 mod bulk;
 mod curl;
 mod events;
+mod grpc;
+mod health;
+mod http2;
 mod pools;
 mod proxies;
 mod servers;
 mod site;
-mod tools;
+pub(crate) mod tools;
 mod websocket;
 
 use std::fs;

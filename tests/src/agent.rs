@@ -65,14 +65,33 @@ impl Agent {
         Agent::spawn(lab, place, &config.to_text(), config.admin_socket(), &more)
     }
 
+    /// The same, as the program that a command (`env`, `unshare` and the like) ends up executing in its own process.
+    pub fn start_unready_by(lab: &Lab, command: &[&str], config: &Config, more: &[&str]) -> Result<Agent> {
+        let more = [&["--log", "debug"], more].concat();
+        Agent::spawn_by(lab, lab.on_node(), command, &config.to_text(), config.admin_socket(), &more)
+    }
+
     fn spawn(lab: &Lab, place: &Place, config: &str, socket: &Path, more: &[&str]) -> Result<Agent> {
+        Agent::spawn_by(lab, place, &[], config, socket, more)
+    }
+
+    fn spawn_by(
+        lab: &Lab,
+        place: &Place,
+        command: &[&str],
+        config: &str,
+        socket: &Path,
+        more: &[&str],
+    ) -> Result<Agent> {
         let binary = bins::interceptor()?;
         let file = lab.temp().join("interceptor.yaml");
         write_atomically(&file, config)?;
         let node = place.clone();
         let config = file.as_os_str();
-        let args = [OsStr::new("run"), OsStr::new("--config"), config];
-        let process = node.spawn(&binary, args.into_iter().chain(more.iter().map(OsStr::new)))?;
+        let own = [binary.as_os_str(), OsStr::new("run"), OsStr::new("--config"), config];
+        let mut words = command.iter().map(OsStr::new).chain(own).chain(more.iter().map(OsStr::new));
+        let program = words.next().context("there is no program")?;
+        let process = node.spawn(program, words)?;
         Ok(Agent { process, node, binary, file, socket: socket.to_path_buf() })
     }
 

@@ -12,6 +12,7 @@ mod faults;
 mod fields;
 mod handle;
 pub mod resource;
+pub mod secure;
 mod selector;
 mod store;
 mod watching;
@@ -28,14 +29,18 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::Value;
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
 pub use faults::{Call, Fault, Rule};
 use resource::Resource;
+use secure::Authority;
 
 use self::answer::Refusal;
 use self::faults::Faults;
+use self::secure::{Peer, Tokens};
 use self::selector::Selector;
 use self::store::{Edit, Store};
 
@@ -43,10 +48,10 @@ use self::store::{Edit, Store};
 const MANAGER: &str = "test";
 
 /// A running server; dropping it ends it and all its connections.
-#[derive(Debug)]
 pub struct ApiServer {
     shared: Arc<Shared>,
     address: SocketAddr,
+    tls: Option<TlsAcceptor>,
     running: Option<Running>,
 }
 
@@ -65,6 +70,8 @@ pub(crate) struct Shared {
     changed: watch::Sender<()>,
     /// Tells watches to end in the middle.
     cut: watch::Sender<()>,
+    /// The tokens that are good.
+    tokens: Mutex<Tokens>,
     /// How many bookmarks are still to be sent, by resource.
     bookmarks: Mutex<HashMap<&'static str, usize>>,
 }
@@ -76,6 +83,10 @@ impl Shared {
 
     pub(crate) fn faults(&self) -> MutexGuard<'_, Faults> {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn tokens(&self) -> MutexGuard<'_, Tokens> {
+        self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn tell(&self) {
@@ -98,16 +109,28 @@ impl ApiServer {
 
     /// Serves on this listener, which may lie in any network namespace. There are the namespaces of a new cluster.
     pub fn serve(listener: TcpListener) -> Result<ApiServer> {
+        ApiServer::new(listener, None)
+    }
+
+    /// The same behind TLS with a certificate of this authority. Who shows neither a certificate of it nor a token that is
+    /// good ([`ApiServer::accept_tokens`]) is refused with 401.
+    pub fn serve_tls(listener: TcpListener, authority: &Authority) -> Result<ApiServer> {
+        let address = listener.local_addr().context("asking for the test API server's address")?;
+        ApiServer::new(listener, Some(authority.acceptor(address.ip())?))
+    }
+
+    fn new(listener: TcpListener, tls: Option<TlsAcceptor>) -> Result<ApiServer> {
         let shared = Arc::new(Shared {
             store: Mutex::new(Store::new()),
             faults: Mutex::default(),
             changed: watch::Sender::new(()),
             cut: watch::Sender::new(()),
+            tokens: Mutex::default(),
             bookmarks: Mutex::default(),
         });
         let address = listener.local_addr().context("asking for the test API server's address")?;
-        let running = Some(Running::start(Arc::clone(&shared), listener)?);
-        let server = ApiServer { shared, address, running };
+        let running = Some(Running::start(Arc::clone(&shared), listener, tls.clone())?);
+        let server = ApiServer { shared, address, tls, running };
         for name in ["default", "kube-system", "kube-public", "kube-node-lease"] {
             server.apply(&serde_json::json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}))?;
         }
@@ -143,7 +166,7 @@ impl ApiServer {
     /// Goes on after [`ApiServer::stop`], on a listener at the same address.
     pub fn go_on(&mut self, listener: TcpListener) -> Result<()> {
         self.stop();
-        self.running = Some(Running::start(Arc::clone(&self.shared), listener)?);
+        self.running = Some(Running::start(Arc::clone(&self.shared), listener, self.tls.clone())?);
         Ok(())
     }
 
@@ -229,6 +252,11 @@ impl ApiServer {
         self.shared.faults().allow_only(rules);
     }
 
+    /// These tokens are good from now on, and no others.
+    pub fn accept_tokens(&self, tokens: &[&str]) {
+        self.shared.tokens().0 = tokens.iter().map(|token| (*token).to_owned()).collect();
+    }
+
     /// What was asked so far.
     pub fn calls(&self) -> Vec<Call> {
         self.shared.faults().calls.clone()
@@ -268,7 +296,7 @@ impl Drop for ApiServer {
 }
 
 impl Running {
-    fn start(shared: Arc<Shared>, listener: TcpListener) -> Result<Running> {
+    fn start(shared: Arc<Shared>, listener: TcpListener, tls: Option<TlsAcceptor>) -> Result<Running> {
         listener.set_nonblocking(true).context("making the test API server's listener non-blocking")?;
         let (stop, stopped) = watch::channel(false);
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -277,13 +305,18 @@ impl Running {
             .context("starting the test API server's runtime")?;
         let thread = thread::Builder::new().name("apiserver".to_owned());
         let thread = thread
-            .spawn(move || runtime.block_on(accept(shared, listener, stopped)))
+            .spawn(move || runtime.block_on(accept(shared, listener, tls, stopped)))
             .context("starting the test API server's thread")?;
         Ok(Running { stop, thread })
     }
 }
 
-async fn accept(shared: Arc<Shared>, listener: TcpListener, mut stopped: watch::Receiver<bool>) {
+async fn accept(
+    shared: Arc<Shared>,
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    mut stopped: watch::Receiver<bool>,
+) {
     let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
     let mut connections = JoinSet::new();
     loop {
@@ -292,10 +325,22 @@ async fn accept(shared: Arc<Shared>, listener: TcpListener, mut stopped: watch::
             accepted = listener.accept() => accepted,
         };
         let Ok((stream, _)) = stream else { continue };
-        let shared = Arc::clone(&shared);
-        let service = service_fn(move |request| handle::handle(Arc::clone(&shared), request));
-        let connection = http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service);
-        connections.spawn(connection);
+        connections.spawn(connection(Arc::clone(&shared), stream, tls.clone()));
+    }
+}
+
+/// Serves one connection to its end. What a client does wrong ends it.
+async fn connection(shared: Arc<Shared>, stream: TcpStream, tls: Option<TlsAcceptor>) {
+    let service = |peer| service_fn(move |request| handle::handle(Arc::clone(&shared), peer, request));
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new());
+    match tls {
+        None => _ = http.serve_connection(TokioIo::new(stream), service(Peer::Plain)).await,
+        Some(tls) => {
+            let Ok(stream) = tls.accept(stream).await else { return };
+            let peer = if stream.get_ref().1.peer_certificates().is_some() { Peer::Certified } else { Peer::Unknown };
+            _ = http.serve_connection(TokioIo::new(stream), service(peer)).await;
+        }
     }
 }
 

@@ -77,6 +77,15 @@ impl Config {
         self.push("workloads", workload)
     }
 
+    /// Says how the requests of a captured pod find their space again.
+    pub fn propagate(&mut self, workload: &str, mode: &str) -> &mut Config {
+        let all = self.root.get_mut("workloads").and_then(Value::as_array_mut);
+        for item in all.into_iter().flatten().filter(|item| item["name"] == workload) {
+            item["propagate"] = json!(mode);
+        }
+        self
+    }
+
     /// Removes a captured pod by name.
     pub fn remove_workload(&mut self, name: &str) -> &mut Config {
         self.retain("workloads", |item| item["name"] != name)

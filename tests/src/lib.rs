@@ -20,6 +20,7 @@ pub mod http;
 pub mod kubelet;
 pub mod lab;
 pub mod listening;
+pub mod manifests;
 pub mod netns;
 pub mod place;
 pub mod pod;

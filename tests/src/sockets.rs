@@ -10,11 +10,57 @@ use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 
-use anyhow::{Context as _, Result, bail};
-use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
+use anyhow::{Context as _, Result};
+use nix::sys::socket::{
+    AddressFamily, Backlog, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockProtocol, SockType,
+    SockaddrStorage, bind, listen, recvmsg, sendmsg, setsockopt, socket, sockopt,
+};
 
 use crate::place::Place;
 use crate::{bins, sys};
+
+/// A listening socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// As applications have it.
+    Plain,
+    /// One of several on the same address (`SO_REUSEPORT`).
+    Shared,
+    /// `IPV6_V6ONLY`.
+    V6Only,
+    /// `IPPROTO_MPTCP`, as Go's standard library asks for.
+    Mptcp,
+}
+
+impl Kind {
+    const ALL: [Kind; 4] = [Kind::Plain, Kind::Shared, Kind::V6Only, Kind::Mptcp];
+
+    fn word(self) -> &'static str {
+        match self {
+            Kind::Plain => "listen",
+            Kind::Shared => "listen-shared",
+            Kind::V6Only => "listen-v6-only",
+            Kind::Mptcp => "listen-mptcp",
+        }
+    }
+
+    fn make(self, address: SocketAddr) -> nix::Result<OwnedFd> {
+        let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+        let socket = match self {
+            Kind::Mptcp => sys::mptcp_socket(address.is_ipv4())?,
+            _ => socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, SockProtocol::Tcp)?,
+        };
+        setsockopt(&socket, sockopt::ReuseAddr, &true)?;
+        match self {
+            Kind::Shared => setsockopt(&socket, sockopt::ReusePort, &true)?,
+            Kind::V6Only => setsockopt(&socket, sockopt::Ipv6V6Only, &true)?,
+            Kind::Plain | Kind::Mptcp => {}
+        }
+        bind(socket.as_raw_fd(), &SockaddrStorage::from(address))?;
+        listen(&socket, Backlog::MAXCONN)?;
+        Ok(socket)
+    }
+}
 
 impl Place {
     /// Connects from here, through the hooks of this place's cgroup.
@@ -25,7 +71,12 @@ impl Place {
 
     /// Listens here; accepted connections belong to this place's cgroup.
     pub fn listen(&self, at: SocketAddr) -> Result<TcpListener> {
-        self.socket("listen", at)
+        self.listen_as(Kind::Plain, at)
+    }
+
+    /// Listens here with a socket of another kind.
+    pub fn listen_as(&self, kind: Kind, at: SocketAddr) -> Result<TcpListener> {
+        self.socket(kind.word(), at)
             .map(TcpListener::from)
             .with_context(|| format!("listening in {} on {at}", self.name()))
     }
@@ -51,8 +102,11 @@ impl Place {
 pub fn run(how: &str, address: SocketAddr) -> Result<()> {
     let socket: OwnedFd = match how {
         "dial" => TcpStream::connect(address).with_context(|| format!("connecting to {address}"))?.into(),
-        "listen" => TcpListener::bind(address).with_context(|| format!("binding {address}"))?.into(),
-        other => bail!("unknown kind of socket {other:?}"),
+        other => {
+            let kind = Kind::ALL.into_iter().find(|kind| kind.word() == other);
+            let kind = kind.with_context(|| format!("unknown kind of socket {other:?}"))?;
+            kind.make(address).with_context(|| format!("listening on {address}"))?
+        }
     };
     let fds = [socket.as_raw_fd()];
     let stdin = std::io::stdin();

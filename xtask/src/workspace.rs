@@ -48,6 +48,11 @@ impl Workspace {
         self.target.join("release").join(program)
     }
 
+    /// A program of the profile for development.
+    pub(crate) fn debug(&self, program: &str) -> PathBuf {
+        self.target.join("debug").join(program)
+    }
+
     /// The cargo that runs this xtask, for this workspace and this target directory.
     pub(crate) fn cargo(&self, args: &[&str]) -> Command {
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

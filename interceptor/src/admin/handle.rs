@@ -13,6 +13,7 @@ use super::body::Body;
 use super::{AdminState, answer};
 use crate::explain::{ExplainRequest, explain};
 use crate::flow::{Filter, FilterError};
+use crate::propagate::Recalled;
 use crate::query::{self, QueryError};
 use crate::snapshot::Snapshot;
 use crate::view;
@@ -58,7 +59,7 @@ pub(super) async fn answer(
         "/v1/routes" => routes(&snapshot, &wanted, &query),
         "/v1/flows" => flows(&state, &query, shutdown),
         _ => match body(request).await {
-            Ok(body) => explained(&snapshot, &wanted, &body),
+            Ok(body) => explained(&state, &snapshot, &wanted, &body),
             Err(refused) => *refused,
         },
     }
@@ -154,7 +155,7 @@ async fn body(request: Request<Incoming>) -> Result<Bytes, Box<Response<Body>>> 
     }
 }
 
-fn explained(snapshot: &Snapshot, wanted: &Wanted<'_>, body: &[u8]) -> Response<Body> {
+fn explained(state: &AdminState, snapshot: &Snapshot, wanted: &Wanted<'_>, body: &[u8]) -> Response<Body> {
     let request: ExplainRequest = match serde_json::from_slice(body) {
         Ok(request) => request,
         Err(error) => {
@@ -162,7 +163,12 @@ fn explained(snapshot: &Snapshot, wanted: &Wanted<'_>, body: &[u8]) -> Response<
             return answer::error(StatusCode::BAD_REQUEST, format!("the body is not understood: {error}"), hint);
         }
     };
-    match explain(snapshot, wanted, &request) {
+    let recall = |ids: &_| {
+        let workload = snapshot.workload(&request.workload);
+        let memory = workload.and_then(|workload| state.neighbours.at(*workload.addresses.first()?));
+        memory.map_or(Recalled::Unknown, |memory| memory.recall(ids))
+    };
+    match explain(snapshot, wanted, &request, recall) {
         Ok(explanation) => answer::json(&explanation),
         Err(error) => {
             answer::error(StatusCode::BAD_REQUEST, error.to_string(), "give a URL like http://serviceB.default/path")

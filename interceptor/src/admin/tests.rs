@@ -50,6 +50,7 @@ pub(crate) fn state() -> AdminState {
         hub: Arc::new(Hub::new(64)),
         metrics: Arc::new(Metrics::new()),
         status: Arc::new(status),
+        neighbours: Default::default(),
     }
 }
 

@@ -59,6 +59,7 @@ impl Control {
         self.succession.end(false);
         self.parts.controller.stop();
         self.parts.controller.drain(Phase::Last);
+        self.parts.stop.send_replace(true);
         sleep(ARRIVAL).await;
         let rest = HANDSHAKE.saturating_sub(ARRIVAL);
         let begin = Instant::now();
@@ -81,6 +82,7 @@ impl Control {
         self.parts.servers.end_admin(true);
         self.parts.controller.leave();
         self.parts.controller.drain(Phase::Last);
+        self.parts.stop.send_replace(true);
         let in_cluster = self.cluster.take().is_some();
         if !in_cluster {
             self.parts.servers.end_metrics();

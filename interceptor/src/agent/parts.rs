@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize};
 
 use anyhow::{Context as _, Result};
 use arc_swap::ArcSwap;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::RunOptions;
 use super::servers::Servers;
@@ -22,6 +22,7 @@ use crate::dns;
 use crate::flow::Hub;
 use crate::metrics::{Metrics, SpliceEvent};
 use crate::net::buffer::BufferPool;
+use crate::propagate::Neighbours;
 use crate::proxy::{Context, selftest};
 use crate::snapshot::Snapshot;
 use crate::status::StatusBoard;
@@ -44,6 +45,8 @@ pub(super) struct Parts {
     pub(super) servers: Servers,
     /// Connections under way.
     pub(super) open: Arc<AtomicUsize>,
+    /// Tells the workers that the agent is ending.
+    pub(super) stop: watch::Sender<bool>,
     /// Namespaces in which somebody else closed a listener.
     pub(super) broken: mpsc::Receiver<u64>,
     /// Dropped first when the agent ends: the hooks let traffic pass. None before the agent captures.
@@ -77,10 +80,12 @@ impl Parts {
         metrics.set_kernel_reader(Box::new(move || counters.read()));
 
         let open = Arc::new(AtomicUsize::new(0));
+        let neighbours = Arc::new(Neighbours::default());
         let mut settings = config.proxy.clone();
         let (backend, why) = splice_backend(&mut settings.splice, &kernel, &metrics)?;
         status.set_splice(backend, &why);
         let (broken_tx, broken) = mpsc::channel(BROKEN);
+        let (stop, stopping) = watch::channel(false);
         let mut workers = Vec::new();
         for index in 0..worker_count(config.proxy.workers) {
             let shared = Shared {
@@ -91,7 +96,9 @@ impl Parts {
                 settings: settings.clone(),
                 dns: config.dns.clone(),
                 open: Arc::clone(&open),
+                neighbours: Arc::clone(&neighbours),
                 maps: kernel.flow_maps()?,
+                stopping: stopping.clone(),
             };
             let worker = WorkerHandle::start(index, broken_tx.clone(), move || shared.into_contexts());
             workers.push(worker.context("starting a worker thread")?);
@@ -107,6 +114,7 @@ impl Parts {
             hub,
             metrics: Arc::clone(&metrics),
             status: Arc::clone(&status),
+            neighbours: Arc::clone(&neighbours),
         });
         if let Some(address) = config.metrics.address {
             servers.serve_metrics(address, options.takeover)?;
@@ -114,6 +122,7 @@ impl Parts {
         let controller = Controller::new(ControllerParts {
             kernel,
             destinations,
+            neighbours,
             workers,
             settings: config.capture.clone(),
             dns: config.dns.clone(),
@@ -121,7 +130,7 @@ impl Parts {
             metrics: Arc::clone(&metrics),
             pods,
         })?;
-        Ok(Self { snapshot, metrics, status, controller, servers, open, broken, heartbeat: None, seen, inside })
+        Ok(Self { snapshot, metrics, status, controller, servers, open, stop, broken, heartbeat: None, seen, inside })
     }
 
     /// From now on the hooks trust this agent.
@@ -192,7 +201,9 @@ struct Shared {
     settings: Proxy,
     dns: Dns,
     open: Arc<AtomicUsize>,
+    neighbours: Arc<Neighbours>,
     maps: FlowMaps,
+    stopping: watch::Receiver<bool>,
 }
 
 impl Shared {
@@ -209,6 +220,8 @@ impl Shared {
             buffers: BufferPool::default(),
             turn: Cell::new(0),
             http: RefCell::new(HashSet::new()),
+            stopping: self.stopping,
+            neighbours: self.neighbours,
             inherited: Default::default(),
             drain: Default::default(),
         };

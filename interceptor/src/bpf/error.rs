@@ -68,6 +68,9 @@ pub enum BpfError {
     /// A socket's cookie, which is its key, could not be had.
     #[error("asking a socket for its cookie: {0}")]
     Cookie(#[source] std::io::Error),
+    /// A network namespace's cookie, which is its key, could not be had.
+    #[error("asking for the cookie of a network namespace: {0}")]
+    Namespace(#[source] std::io::Error),
     /// A map could not be read or written.
     #[error("map {map}: {}", chain(.source))]
     Map {

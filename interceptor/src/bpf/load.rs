@@ -17,7 +17,8 @@ use super::inspect::ATTACH_TYPES;
 use super::link::{CgroupLinks, NetnsLink};
 use super::maps::{self, CaptureMaps, ControlMap, FlowMaps, KernelCounters};
 use super::offsets::Offsets;
-use super::{logging, object, splice};
+use super::{logging, namespace, object, splice};
+use crate::net::netns::Netns;
 use crate::sys;
 
 /// The sock_addr programs, all attached to a cgroup.
@@ -266,6 +267,14 @@ impl Kernel {
         KernelCounters::open(&self.ebpf)
     }
 
+    /// The cookie of a network namespace that `socket` is in: the key of its workload in the hooks' maps.
+    ///
+    /// # Errors
+    /// Where the kernel tells neither by socket option (before 5.14) nor by a hook on the agent's own cgroup.
+    pub fn netns_cookie(&mut self, netns: &Netns, socket: impl AsFd) -> Result<u64, BpfError> {
+        namespace::cookie(&mut self.ebpf, netns, socket)
+    }
+
     fn is_loaded(&self, name: &str) -> bool {
         self.hooks.get(name) == Some(&HookState::Loaded)
     }
@@ -309,7 +318,7 @@ impl Kernel {
     }
 }
 
-fn program<'e, P>(ebpf: &'e mut Ebpf, name: &'static str) -> Result<&'e mut P, ProgramError>
+pub(super) fn program<'e, P>(ebpf: &'e mut Ebpf, name: &'static str) -> Result<&'e mut P, ProgramError>
 where
     &'e mut P: TryFrom<&'e mut aya::programs::Program, Error = ProgramError>,
 {

@@ -24,6 +24,7 @@ pub struct CaptureMaps {
     pub workloads: Table<u64, Workload>,
     /// Ports that are intercepted inbound.
     pub inbound: Table<Endpoint, u32>,
+    listening: Table<Endpoint, u64>,
     /// Addresses of captured workloads.
     pub peers: Table<Address, u32>,
     /// The agent's DNS sockets by the server they stand for.
@@ -41,6 +42,7 @@ impl CaptureMaps {
             originals: Table::new(names::ORIGINALS, take(ebpf, names::ORIGINALS)?)?,
             workloads: Table::new(names::WORKLOADS, take(ebpf, names::WORKLOADS)?)?,
             inbound: Table::new(names::INBOUND, take(ebpf, names::INBOUND)?)?,
+            listening: Table::new(names::LISTENING, take(ebpf, names::LISTENING)?)?,
             peers: Table::new(names::PEERS, take(ebpf, names::PEERS)?)?,
             dns_agents: Table::new(names::DNS_AGENTS, take(ebpf, names::DNS_AGENTS)?)?,
             dns_servers: Table::new(names::DNS_SERVERS, take(ebpf, names::DNS_SERVERS)?)?,
@@ -64,6 +66,15 @@ impl CaptureMaps {
     /// As [`set_listener`](Self::set_listener).
     pub fn set_outbound(&mut self, netns: u64, listener: impl AsRawFd) -> Result<(), BpfError> {
         self.outbound.insert(netns, listener, 0).map_err(BpfError::map(names::OUTBOUND))
+    }
+
+    /// Forgets which sockets listen at these addresses, whose workload the hooks do not know any more.
+    ///
+    /// # Errors
+    /// Where the kernel refuses.
+    pub fn forget_listening(&mut self, at: &[Address]) -> Result<(), BpfError> {
+        let gone: Vec<Endpoint> = self.listening.keys().filter(|key| at.contains(&key.address)).collect();
+        gone.iter().try_for_each(|key| self.listening.remove(key))
     }
 }
 
@@ -185,6 +196,11 @@ impl<K: Pod, V: Pod> Table<K, V> {
     /// An entry; `None` where there is none.
     pub(super) fn get(&self, key: &K) -> Option<V> {
         self.inner.get(key, 0).ok()
+    }
+
+    /// All keys; those that cannot be read are left out.
+    fn keys(&self) -> impl Iterator<Item = K> {
+        self.inner.keys().filter_map(Result::ok)
     }
 
     /// Adds or replaces an entry.

@@ -7,11 +7,13 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use interceptor_common::{Endpoint, policy};
+use interceptor_common::Endpoint;
+use interceptor_common::policy::{self, Callers};
 
 use super::close::Switched;
+use super::listening::Always;
 use crate::bpf::{BpfError, CaptureMaps};
-use crate::captured::Destinations;
+use crate::captured::{Captured, Destinations};
 use crate::snapshot::Destination;
 use crate::status::CapturedCounts;
 use crate::wanted::{Basis, Calls, Wanted};
@@ -27,10 +29,12 @@ pub(super) struct Addresses {
     basis: Basis,
     /// What has switched since it was last asked for; nothing is noted where nobody will ask.
     switched: Option<Switched>,
-    /// Ports that are intercepted inbound.
-    inbound: HashSet<SocketAddr>,
-    /// Addresses of the workloads that are attached.
-    local: HashSet<IpAddr>,
+    /// Ports that are intercepted inbound, and whose connections.
+    inbound: HashMap<SocketAddr, Callers>,
+    /// Those of them that are intercepted whether their application listens or not.
+    always: Always,
+    /// Addresses of the workloads that are attached, and whose connections to them are intercepted.
+    local: HashMap<IpAddr, Callers>,
     /// What the kernel refused, to be tried again.
     failed: BTreeSet<SocketAddr>,
     /// What found no index. Not tried again before there is one, as it can be very many.
@@ -46,8 +50,9 @@ impl Addresses {
             only_copies: HashSet::new(),
             basis: Basis::default(),
             switched: notes.then(Switched::default),
-            inbound: HashSet::new(),
-            local: HashSet::new(),
+            inbound: HashMap::new(),
+            always: Always::default(),
+            local: HashMap::new(),
             failed: BTreeSet::new(),
             no_room: BTreeSet::new(),
         }
@@ -90,8 +95,18 @@ impl Addresses {
         }
         let outside_roots = captured.iter().filter(|(_, entry)| entry.passes_root);
         self.outside_roots = outside_roots.map(|(addr, _)| *addr).collect();
-        self.inbound = maps.inbound.entries().into_iter().map(|(endpoint, _)| SocketAddr::from(endpoint)).collect();
-        self.failed.extend(captured.into_keys().chain(self.inbound.iter().copied()));
+        self.failed.extend(captured.into_keys());
+    }
+
+    /// Removes inbound ports that the agent before has left and that are not wanted.
+    pub(super) fn purge(&self, maps: &mut CaptureMaps) {
+        for (endpoint, _) in maps.inbound.entries() {
+            if !self.inbound.contains_key(&SocketAddr::from(endpoint))
+                && let Err(error) = maps.inbound.remove(&endpoint)
+            {
+                tracing::warn!(%error, "forgetting an inbound port of the agent before");
+            }
+        }
     }
 
     /// Brings the kernel to a snapshot that differs from the last one at these addresses.
@@ -107,8 +122,8 @@ impl Addresses {
         self.look_at(maps, wanted, all.iter().copied().chain(gone));
     }
 
-    /// The addresses of the workloads that are attached.
-    pub(super) fn local(&self) -> &HashSet<IpAddr> {
+    /// The addresses of the workloads that are attached, and whose connections to them are intercepted.
+    pub(super) fn local(&self) -> &HashMap<IpAddr, Callers> {
         &self.local
     }
 
@@ -135,14 +150,24 @@ impl Addresses {
         }
     }
 
-    /// Workloads were attached or detached: these are their addresses now.
-    pub(super) fn set_local(&mut self, maps: &mut CaptureMaps, wanted: &Wanted<'_>, local: HashSet<IpAddr>) {
+    /// Workloads were attached or detached, or have to see more or less: these are their addresses now.
+    pub(super) fn set_local(&mut self, maps: &mut CaptureMaps, wanted: &Wanted<'_>, local: HashMap<IpAddr, Callers>) {
         let before = std::mem::replace(&mut self.local, local);
-        let came = self.local.difference(&before);
+        let came = self.local.iter().filter(|(ip, callers)| before.get(ip) != Some(callers)).map(|(ip, _)| *ip);
         let mut changed: Vec<SocketAddr> =
-            came.flat_map(|ip| wanted.snapshot().destinations_at(*ip)).map(|(at, _)| at).collect();
-        changed.extend(self.inbound.iter().filter(|at| !self.local.contains(&at.ip())));
+            came.flat_map(|ip| wanted.snapshot().destinations_at(ip)).map(|(at, _)| at).collect();
+        changed.extend(self.inbound.keys().filter(|at| !self.local.contains_key(&at.ip())));
         self.look_at(maps, wanted, changed);
+    }
+
+    /// Leaves inbound ports on which nobody listens to what the hooks see. They see the workloads at the addresses `seen`.
+    pub(super) fn settle<'w>(
+        &mut self,
+        maps: &mut CaptureMaps,
+        seen: &HashSet<IpAddr>,
+        workloads: impl Iterator<Item = &'w Captured>,
+    ) {
+        self.always.settle(maps, seen, workloads);
     }
 
     /// Tries again what failed.
@@ -169,10 +194,14 @@ impl Addresses {
         } else {
             Ok(())
         };
-        let called = |destination: Destination<'_>| self.local.contains(&addr.ip()) && wanted.inbound(&destination);
-        let inbound = match (destination.is_some_and(called), self.inbound.contains(&addr)) {
-            (true, false) => self.intercept(maps, addr),
-            (false, true) => self.leave(maps, addr),
+        let called = |destination: Destination<'_>| {
+            let callers = *self.local.get(&addr.ip())?;
+            let all = callers == Callers::All && destination.is_endpoint();
+            (all || wanted.inbound(&destination)).then_some(callers)
+        };
+        let inbound = match (destination.and_then(called), self.inbound.get(&addr)) {
+            (Some(callers), before) if before != Some(&callers) => self.intercept(maps, addr, callers),
+            (None, Some(_)) => self.leave(maps, addr),
             _ => Ok(()),
         };
         for error in [outbound, inbound].into_iter().filter_map(Result::err) {
@@ -218,10 +247,10 @@ impl Addresses {
         Ok(())
     }
 
-    fn intercept(&mut self, maps: &mut CaptureMaps, addr: SocketAddr) -> Result<(), BpfError> {
-        maps.inbound.insert(Endpoint::from(addr), 1)?;
-        self.inbound.insert(addr);
-        if let Some(switched) = &mut self.switched {
+    fn intercept(&mut self, maps: &mut CaptureMaps, addr: SocketAddr, callers: Callers) -> Result<(), BpfError> {
+        self.always.begin(maps, addr, callers)?;
+        let before = self.inbound.insert(addr, callers);
+        if let Some(switched) = self.switched.as_mut().filter(|_| before.is_none()) {
             switched.inbound.insert(addr);
         }
         Ok(())
@@ -230,6 +259,7 @@ impl Addresses {
     fn leave(&mut self, maps: &mut CaptureMaps, addr: SocketAddr) -> Result<(), BpfError> {
         maps.inbound.remove(&addr.into())?;
         self.inbound.remove(&addr);
+        self.always.end(&addr);
         Ok(())
     }
 

@@ -5,18 +5,18 @@ use std::net::{IpAddr, TcpListener};
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use interceptor_common as common;
 
 use crate::bpf::{BpfError, CaptureMaps, Kernel, NetnsLink};
 use crate::captured::Captured;
-use crate::config::NetnsRef;
+use crate::config::{NetnsRef, PropagateMode};
 use crate::discovery::{Missing, Pods};
 use crate::net::netns::{Identity, Netns};
 use crate::net::socket::{self, Listeners};
+use crate::propagate::Memory;
 use crate::snapshot::Workload;
-use crate::sys;
 use crate::takeover::Holding;
 use crate::worker::{WorkerGone, WorkerHandle};
 
@@ -42,9 +42,6 @@ pub(super) enum AttachError {
         /// Why.
         source: io::Error,
     },
-    /// The kernel does not tell namespaces apart.
-    #[error("reading the cookie of its network namespace: {0} (needs Linux 5.14)")]
-    Cookie(io::Error),
     /// The hooks refused it.
     #[error(transparent)]
     Bpf(#[from] BpfError),
@@ -110,7 +107,7 @@ impl Located {
 
 /// What workloads are attached with.
 pub(super) struct Means<'a> {
-    pub(super) kernel: &'a Kernel,
+    pub(super) kernel: &'a mut Kernel,
     pub(super) maps: &'a mut CaptureMaps,
     pub(super) workers: &'a [WorkerHandle],
     pub(super) outbound_port: u16,
@@ -131,7 +128,7 @@ pub(super) fn attach(
     let more = socket::listen_beside(&netns, outbound_port, &listeners, missing).map_err(listen)?;
     listeners.extend(more);
     let cookie = match listeners.first() {
-        Some(first) => sys::netns_cookie(&first.outbound).map_err(AttachError::Cookie)?,
+        Some(first) => kernel.netns_cookie(&netns, &first.outbound)?,
         None => return Err(WorkerGone.into()),
     };
     let captured = Arc::new(Captured {
@@ -141,6 +138,8 @@ pub(super) fn attach(
         addresses: workload.addresses.clone(),
         cgroup,
         open: AtomicUsize::new(0),
+        refused: AtomicBool::new(false),
+        memory: Memory::new(PropagateMode::Off),
     });
     let link = match link.map(NetnsLink::new).map_or_else(|| kernel.attach_netns(&captured.netns), Ok) {
         Ok(link) => Some(link),

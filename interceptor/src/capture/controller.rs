@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use interceptor_common::policy::Callers;
 use interceptor_common::{Address, names};
 
 use super::addresses::Addresses;
@@ -18,10 +19,11 @@ use super::handover::Handed;
 use crate::bpf::{BpfError, CaptureMaps, CgroupLinks, ControlMap, HookState, Kernel, Maps, Pins, remove_left};
 use crate::captured::Destinations;
 use crate::cgroup;
-use crate::config::{Capture, Dns, Fail, NetnsRef};
+use crate::config::{Capture, Dns, Fail, NetnsRef, PropagateMode};
 use crate::discovery::Pods;
 use crate::metrics::Metrics;
 use crate::net::netns::Identity;
+use crate::propagate::{Memory, Neighbours};
 use crate::proxy::Phase;
 use crate::snapshot::{Delta, Snapshot, Workload};
 use crate::status::{self, StatusBoard, WorkloadState};
@@ -34,6 +36,8 @@ pub struct ControllerParts {
     pub kernel: Kernel,
     /// Original destinations by index, shared with the workers.
     pub destinations: Arc<Destinations>,
+    /// The memories of the workloads that are attached, shared with the workers.
+    pub neighbours: Arc<Neighbours>,
     /// The workers, which accept.
     pub workers: Vec<WorkerHandle>,
     /// Where hooks attach.
@@ -120,16 +124,17 @@ impl Controller {
         }
         self.addresses.update(&mut self.maps, &wanted, &delta.destinations);
         self.detach_workloads(snapshot, &delta.workloads);
-        let left_root = self.follow_workloads(&wanted);
+        let (left_root, sees_otherwise) = self.follow_workloads(&wanted);
         // Only these can have been connected to what has just switched while the agent looked after them.
         let before = self.closer.as_ref().map(|_| {
             let attached = self.workloads.values();
             attached.map(|attached| (Arc::clone(&attached.captured), attached.in_root)).collect()
         });
         self.attach_workloads(delta.workloads.iter().filter_map(|name| snapshot.workload(name)), &wanted);
-        if !delta.workloads.is_empty() {
+        if !delta.workloads.is_empty() || sees_otherwise {
             self.apply_local(&wanted);
         }
+        self.settle();
         self.parts.status.set_captured(self.addresses.counts());
         if let (Some(closer), Some(mut switched)) = (&self.closer, self.addresses.take_switched()) {
             if left_root {
@@ -168,6 +173,7 @@ impl Controller {
         let wanted = Wanted::new(snapshot, self.parts.settings.services);
         self.attach_workloads(changed.iter().filter_map(|name| snapshot.workload(name)), &wanted);
         self.apply_local(&wanted);
+        self.settle();
         self.parts.status.set_captured(self.addresses.counts());
         // As after a sweep.
         drop(self.addresses.take_switched());
@@ -185,6 +191,7 @@ impl Controller {
         self.apply_cgroups(snapshot);
         self.apply_local(&wanted);
         self.addresses.retry(&mut self.maps, &wanted);
+        self.settle();
         self.parts.status.set_captured(self.addresses.counts());
         // What switches here are ports of workloads that have just come: their connections stay.
         drop(self.addresses.take_switched());
@@ -318,6 +325,8 @@ impl Controller {
         // First the peers, so that nothing arrives at another pod as routed that was not.
         self.forget_peers(|ip| !captured.addresses.contains(ip));
         log(self.maps.workloads.remove(&captured.cookie), "forgetting a workload");
+        let addresses: Vec<Address> = captured.addresses.iter().copied().map(Address::from).collect();
+        log(self.maps.forget_listening(&addresses), "forgetting on which ports a workload listens");
         for worker in &self.parts.workers {
             worker.close(captured.cookie);
         }
@@ -328,17 +337,17 @@ impl Controller {
     fn attach_workloads<'s>(&mut self, workloads: impl Iterator<Item = &'s Workload>, wanted: &Wanted<'_>) {
         for workload in workloads {
             if !self.workloads.contains_key(&workload.name) {
-                self.attach(workload, wanted.in_root(workload));
+                self.attach(workload, wanted.in_root(workload), wanted.snapshot().propagate_mode(workload));
             }
         }
         self.parts.metrics.set_workloads(self.parts.status.workload_counts());
     }
 
-    fn attach(&mut self, workload: &Workload, in_root: bool) {
+    fn attach(&mut self, workload: &Workload, in_root: bool, mode: PropagateMode) {
         let parts = &mut self.parts;
         let port = parts.settings.outbound_port;
         let attached = open(&parts.pods, workload).and_then(|netns| {
-            let (kernel, workers, outbound_port) = (&parts.kernel, parts.workers.as_slice(), port);
+            let (kernel, workers, outbound_port) = (&mut parts.kernel, parts.workers.as_slice(), port);
             let means = Means { kernel, maps: &mut self.maps, workers, outbound_port };
             let handed = self.handed.namespaces.remove(&netns.identity());
             attach(means, workload, netns, in_root, handed)
@@ -348,6 +357,7 @@ impl Controller {
                 if let Some(link) = &mut attached.link {
                     link.keep(self.pins.as_mut());
                 }
+                attached.captured.memory.set_mode(mode);
                 let cookie = attached.captured.cookie;
                 tracing::debug!(workload = %workload.name, cookie, "captured");
                 parts.status.set_workload(&workload.name, WorkloadState::Captured, &format!("netns cookie {cookie}"));
@@ -376,27 +386,36 @@ impl Controller {
     }
 
     /// Takes over what of an attached workload may change. Its space can become a root, or cease to be one, while nothing
-    /// else does: true where one has ceased to be.
-    fn follow_workloads(&mut self, wanted: &Wanted<'_>) -> bool {
-        let mut left_root = false;
+    /// else does, and the same goes for how its requests find their space again. Whether one has ceased to be in a root, and
+    /// whether one has to see more or less of its requests than before.
+    fn follow_workloads(&mut self, wanted: &Wanted<'_>) -> (bool, bool) {
+        let (mut left_root, mut sees_otherwise) = (false, false);
         for (name, attached) in &mut self.workloads {
             let Some(workload) = wanted.snapshot().workload(name) else { continue };
             if attached.workload != *workload {
                 attached.workload = workload.clone();
             }
+            let (before, mode) = (attached.captured.memory.mode(), wanted.snapshot().propagate_mode(workload));
+            attached.captured.memory.set_mode(mode);
+            sees_otherwise |= before.needs_all() != mode.needs_all();
             let in_root = wanted.in_root(workload);
             if in_root != attached.in_root {
                 let told = attached.set_in_root(&mut self.maps, in_root);
                 left_root |= log(told, "telling whether a workload's space is a root") && !in_root;
             }
         }
-        left_root
+        (left_root, sees_otherwise)
     }
 
     /// Inbound ports and peers: only of workloads that are attached, so that nobody counts as routed who was not.
     fn apply_local(&mut self, wanted: &Wanted<'_>) {
-        let local: HashSet<IpAddr> =
-            self.workloads.values().flat_map(|attached| attached.captured.addresses.iter().copied()).collect();
+        let attached = || self.workloads.values().map(|attached| &attached.captured);
+        let each = || attached().flat_map(|workload| workload.addresses.iter().map(move |ip| (*ip, &workload.memory)));
+        let callers = |memory: &Memory| {
+            if memory.mode().needs_all() { Callers::All } else { Callers::Outside }
+        };
+        self.parts.neighbours.set(each().map(|(ip, memory)| (ip, Arc::clone(memory))));
+        let local: HashMap<IpAddr, Callers> = each().map(|(ip, memory)| (ip, callers(memory))).collect();
         if local != *self.addresses.local() {
             self.addresses.set_local(&mut self.maps, wanted, local);
         }
@@ -406,6 +425,15 @@ impl Controller {
             if !self.peers.contains(&ip) && log(self.maps.peers.insert(Address::from(ip), 1), "adding a peer") {
                 self.peers.insert(ip);
             }
+        }
+    }
+
+    /// Lets connections pass to inbound ports on which nobody listens, where the hooks tell who does.
+    fn settle(&mut self) {
+        if self.parts.kernel.hooks().get(names::SOCK_OPS) == Some(&HookState::Loaded) {
+            let attached = self.workloads.values().map(|attached| &*attached.captured);
+            // Peers are just those below an attached cgroup.
+            self.addresses.settle(&mut self.maps, &self.peers, attached);
         }
     }
 

@@ -137,6 +137,7 @@ impl Controller {
     /// Lets go of what the agent before had and this one does not want.
     pub(super) fn purge(&mut self, wanted: &Wanted<'_>) {
         self.addresses.retry(&mut self.maps, wanted);
+        self.addresses.purge(&mut self.maps);
         drop(self.addresses.take_switched());
         self.parts.status.set_captured(self.addresses.counts());
         let own: HashSet<u64> = self.workloads.values().map(|attached| attached.captured.cookie).collect();

@@ -56,6 +56,9 @@ fn routing(answer: &Explanation, screen: &mut Screen<'_>) -> anyhow::Result<()> 
         SpaceFrom::Header => "from the route header",
         SpaceFrom::Host => "from the Host",
         SpaceFrom::Caller => "the caller's own",
+        SpaceFrom::Trace => "that of the request with the same trace id",
+        SpaceFrom::Flight => "that of all requests in the workload",
+        SpaceFrom::Thread => "that of the request that the thread had read",
         SpaceFrom::None => "nothing names one",
     };
     fact(screen, "space", &format!("{} ({from})", answer.space.as_deref().unwrap_or("none")))?;
@@ -75,6 +78,9 @@ fn routing(answer: &Explanation, screen: &mut Screen<'_>) -> anyhow::Result<()> 
             _ => "the original destination",
         };
         fact(screen, "goes to", &format!("{service}{} ({kind})", target.address))?;
+    }
+    if let Some(propagation) = &answer.propagation {
+        fact(screen, "propagation", propagation)?;
     }
     let added = answer.inject.as_ref().map(|header| format!("{}: {}", header.name, header.value));
     fact(screen, "adds", added.as_deref().unwrap_or("nothing"))

@@ -97,7 +97,7 @@ fn port_name(port: &PortView) -> String {
 pub(super) fn workloads_table(workloads: &[WorkloadView], mode: OutputMode) -> Table {
     let wide = mode == OutputMode::Wide;
     let plain: &[&str] = &["WORKLOAD", "SPACE", "STATE", "ADDRESSES", "DETAIL"];
-    let more: &[&str] = &["WORKLOAD", "SPACE", "STATE", "ADDRESSES", "NETNS", "CGROUP", "DETAIL"];
+    let more: &[&str] = &["WORKLOAD", "SPACE", "STATE", "ADDRESSES", "NETNS", "CGROUP", "PROPAGATE", "DETAIL"];
     let mut table = Table::new(if wide { more } else { plain });
     for workload in workloads {
         let style = match workload.state {
@@ -113,7 +113,7 @@ pub(super) fn workloads_table(workloads: &[WorkloadView], mode: OutputMode) -> T
         let mut row = row![&workload.name, "", "", list(&workload.addresses)];
         row.splice(1..3, [space, state]);
         if wide {
-            row.extend(row![&workload.netns, or_dash(workload.cgroup.as_ref())]);
+            row.extend(row![&workload.netns, or_dash(workload.cgroup.as_ref()), &workload.propagate]);
         }
         row.push(Cell::from(&workload.detail));
         table.push(row);

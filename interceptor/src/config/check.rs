@@ -15,7 +15,7 @@ use super::path::{Path, quoted};
 use super::suggest::{closest, did_you_mean};
 use super::topology::{NETNS_KEYS, Unreadable};
 use super::tree::{SpaceFault, space_faults};
-use super::{Config, ServiceSpec};
+use super::{Carrier, Config, ServiceSpec};
 
 /// Reports everything that does not fit.
 pub(super) fn check(config: &Config, root: &Cursor<'_>) {
@@ -29,6 +29,7 @@ pub(super) fn check(config: &Config, root: &Cursor<'_>) {
     check.spaces();
     check.services();
     check.workloads();
+    check.injected();
 }
 
 struct Check<'a> {
@@ -184,6 +185,21 @@ impl<'a> Check<'a> {
                 let message =
                     "the workload has no \"cgroup\", and there is no \"capture.cgroup\" above all workloads".to_owned();
                 self.error(&path, message, None);
+            }
+        }
+    }
+
+    /// What is added has to be read by the next agent, and found missing by this one.
+    fn injected(&self) {
+        let routing = &self.config.routing;
+        for (index, carrier) in routing.inject.iter().flatten().enumerate() {
+            let path = self.list("routing").key("inject").index(index);
+            if matches!(carrier, Carrier::Tracestate(_)) {
+                let message = format!("{carrier} cannot be added: tracestate belongs to the tracers that write it");
+                self.error(&path, message, Some("add a header or a baggage member".to_owned()));
+            } else if !routing.route_headers.contains(carrier) {
+                let message = format!("{carrier} is added, but not read: it is not among routing.route_headers");
+                self.error(&path, message, Some("add it there".to_owned()));
             }
         }
     }

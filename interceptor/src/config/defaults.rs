@@ -9,7 +9,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{
-    Admin, Capture, CapturedServices, DefaultSpace, Dns, Fail, Flows, Metrics, Proxy, Routing, SameSpace, Splice,
+    Admin, Capture, CapturedServices, Carrier, DefaultSpace, Dns, Fail, Flows, Http2, Metrics, Propagate,
+    PropagateMode, Proxy, Routing, SameSpace, Splice,
 };
 
 /// Azure Dev Spaces' header, which existing applications propagate, and that of Bridge to Kubernetes after it.
@@ -18,6 +19,31 @@ pub const ROUTE_HEADERS: [&str; 2] = ["azds-route-as", "kubernetes-route-as"];
 pub const DEFAULT_SPACE: DefaultSpace = DefaultSpace::Caller;
 /// The cluster's own balancing stays in charge where nothing is to be re-routed.
 pub const SAME_SPACE: SameSpace = SameSpace::Original;
+/// Callers that are no workloads may name a space unless an owner minds: developers do it with curl.
+pub const STRIP_FROM_OUTSIDE: bool = false;
+
+/// Trace ids cost nothing where there are none, and never lead a request astray; what else there is has to be asked for.
+pub const PROPAGATE: PropagateMode = PropagateMode::Trace;
+/// What tracers and proxies write: W3C, B3 (Zipkin), request ids (nginx, Envoy), Jaeger, AWS, Google Cloud, Sentry, Datadog.
+pub const TRACE_IDS: [&str; 9] = [
+    "traceparent",
+    "b3",
+    "x-b3-traceid",
+    "x-request-id",
+    "uber-trace-id",
+    "x-amzn-trace-id",
+    "x-cloud-trace-context",
+    "sentry-trace",
+    "x-datadog-trace-id",
+];
+/// Work that goes on after its answer (a queue, a cache that is filled) mostly ends within seconds.
+pub const GRACE: Duration = Duration::from_secs(10);
+/// An hour is longer than anything that still belongs to a request.
+pub const GRACE_BOUNDS: RangeInclusive<Duration> = Duration::from_secs(0)..=Duration::from_secs(3600);
+/// 1600 new traces a second with the default grace, in about 2 MiB a workload that has so many.
+pub const MAX_TRACES: usize = 16_384;
+/// A million takes about 128 MiB a workload.
+pub const MAX_TRACES_BOUNDS: RangeInclusive<usize> = 1..=1_000_000;
 
 /// Below the ephemeral ports (32768 and up), and the port that meshes use for this: applications keep off it.
 pub const OUTBOUND_PORT: u16 = 15001;
@@ -80,6 +106,23 @@ pub const MAX_CONNECTIONS: usize = 10_000;
 /// Each connection takes at least two descriptors of the agent's.
 pub const MAX_CONNECTIONS_BOUNDS: RangeInclusive<usize> = 1..=1_000_000;
 
+/// Many servers set no limit at all: long-lived streams (watches, chats) of one client must not wait for each other here.
+pub const HTTP2_STREAMS: u32 = 2048;
+/// RFC 9113 recommends no less than 100; a stream costs about 10 KiB without what it carries.
+pub const HTTP2_STREAMS_BOUNDS: RangeInclusive<u32> = 100..=100_000;
+/// 2 Gbit/s on one stream at half a millisecond, between two nodes.
+pub const HTTP2_STREAM_WINDOW: u32 = 128 * 1024;
+/// 256 streams whose receivers have stopped reading leave the others theirs; and the most that one connection can hold here.
+pub const HTTP2_CONNECTION_WINDOW: u32 = 32 * 1024 * 1024;
+/// From what every peer assumes (RFC 9113, section 6.9.2) to a GiB.
+pub const HTTP2_WINDOW_BOUNDS: RangeInclusive<u32> = 65_535..=1_073_741_824;
+/// A hundred cancelled calls a second; who attacks by resets sends tens of thousands.
+pub const HTTP2_RESETS: u32 = 1000;
+/// A client that measures bandwidth by PING explains each with its messages.
+pub const HTTP2_CONTROL_FRAMES: u32 = 1000;
+/// Below a hundred well-behaved clients are cut off.
+pub const HTTP2_FRAMES_BOUNDS: RangeInclusive<u32> = 100..=1_000_000;
+
 /// What Kubernetes' installers use unless they are told otherwise.
 pub const CLUSTER_DOMAIN: &str = "cluster.local";
 /// Many times what a pod asks at once; each takes a descriptor for a few seconds at most.
@@ -97,11 +140,21 @@ impl Default for Dns {
 impl Default for Routing {
     fn default() -> Self {
         Self {
-            route_headers: ROUTE_HEADERS.map(str::to_owned).to_vec(),
+            route_headers: ROUTE_HEADERS.map(|name| Carrier::Header(name.to_owned())).to_vec(),
+            inject: None,
+            strip_from_outside: STRIP_FROM_OUTSIDE,
             ingress_suffixes: Vec::new(),
             default_space: DEFAULT_SPACE,
             same_space: SAME_SPACE,
+            propagate: Propagate::default(),
         }
+    }
+}
+
+impl Default for Propagate {
+    fn default() -> Self {
+        let trace_ids = TRACE_IDS.map(str::to_owned).to_vec();
+        Self { mode: PROPAGATE, trace_ids, grace: GRACE, max_traces: MAX_TRACES }
     }
 }
 
@@ -132,6 +185,19 @@ impl Default for Proxy {
             max_connections: MAX_CONNECTIONS,
             max_head_bytes: MAX_HEAD_BYTES,
             splice: SPLICE,
+            http2: Http2::default(),
+        }
+    }
+}
+
+impl Default for Http2 {
+    fn default() -> Self {
+        Self {
+            max_concurrent_streams: HTTP2_STREAMS,
+            stream_window: HTTP2_STREAM_WINDOW,
+            connection_window: HTTP2_CONNECTION_WINDOW,
+            max_resets: HTTP2_RESETS,
+            max_control_frames: HTTP2_CONTROL_FRAMES,
         }
     }
 }

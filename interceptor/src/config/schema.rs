@@ -49,6 +49,7 @@ const fn key(path: &'static str, kind: &'static str, presence: Presence, meaning
 const NAME: &str = "name";
 const ADDRESSES: &str = "list of IP addresses";
 const PORT: &str = "port, 1 to 65535";
+const MODE: &str = "`off`, `trace`, `single-flight` or `thread`";
 const TIMEOUT: &str = "duration, 100ms to 1h";
 
 /// The table, in the order in which the example shows the keys.
@@ -57,6 +58,7 @@ pub(super) const KEYS: &[Key] = &[
     key("spaces", "list", Optional("no spaces"), "The spaces. A namespace in which a developer deploys copies is one."),
     key("spaces[].name", NAME, Required, "What the route header carries."),
     key("spaces[].parent", NAME, Optional("a root space"), "The space that this one derives from, at most 3 levels below a root. A fault here makes this space and those below it unusable, nothing else."),
+    key("spaces[].propagate", MODE, Optional("as `propagate.mode`"), "How requests of workloads in this space find their space again; see `propagate`."),
     key("services", "list", Optional("no services"), "The services, each copy an item of its own. Services of one space tree with the same name are copies of each other."),
     key("services[].name", NAME, Required, "The service's name, unique in its space."),
     key("services[].space", NAME, Required, "The space that it lives in."),
@@ -78,11 +80,19 @@ pub(super) const KEYS: &[Key] = &[
     key("workloads[].pod_uid", "UID of a pod", Optional("`netns` or `pid` is given"), "The pod of the kubelet that it is, instead of `netns`: its cgroup, a process in it and so its network namespace are found, and found again when the pod's sandbox is made anew (operating.md, \"How pods are found\")."),
     key("workloads[].cgroup", "absolute path", Optional("below `capture.cgroup`"), "Its own cgroup v2 directory, for a workload that is not below `capture.cgroup`."),
     key("workloads[].addresses", ADDRESSES, Required, "Its addresses, at least one; no other workload may have them."),
+    key("workloads[].propagate", MODE, Optional("as its space"), "How its requests find their space again; see `propagate`."),
     key("routing", "mapping", Optional("its defaults"), "Which requests go where."),
-    key("routing.route_headers", "list of header names", Default("[azds-route-as, kubernetes-route-as]"), "Headers that carry a space. The first of the list that a request has wins; the first of the list is the one that is added."),
+    key("routing.route_headers", "list of header names, `baggage/KEY` and `tracestate/KEY`", Default("[azds-route-as, kubernetes-route-as]"), "What carries a space: headers, or members of the `baggage` or `tracestate` header. The first of the list that a request has wins; one that says something else is noted in the flow record."),
+    key("routing.inject", "list of header names and `baggage/KEY`", Optional("the first of `route_headers` that is no `tracestate/KEY`"), "What is added to a request that none of `route_headers` names a space for, and whose space is decided otherwise; all of them must be in `route_headers`. A baggage member is merged into the request's `baggage`, within the limits of the W3C document (64 members, 8192 bytes)."),
+    key("routing.strip_from_outside", "true or false", Default("false"), "Whether requests from outside lose what carries a space (all of `route_headers`) at the first captured pod, so that only the host names their space. Outside is who is neither a captured workload nor an endpoint of a service in a space tree."),
     key("routing.ingress_suffixes", "list of DNS names", Default("[]"), "Suffixes of `<space>.s.<root>.<service>.<suffix>`: requests for such a host get the route header."),
     key("routing.default_space", "`caller` or `none`", Default("caller"), "The space of a request without a route header: the calling workload's, or none, so that it goes where it was sent."),
     key("routing.same_space", "`original` or `endpoint`", Default("original"), "Where a request goes that stays in the space it was sent to: to the original destination (the cluster's balancing stays in charge), or to a ready endpoint chosen per request."),
+    key("propagate", "mapping", Optional("its defaults"), "How the space of a request is found again that its application did not pass on (propagation.md)."),
+    key("propagate.mode", MODE, Default("trace"), "By what, for workloads and spaces of which nothing else is said: `trace`, the trace id that it shares with a request that came in; `single-flight`, the same and, without an id, the one space of all requests that are in the workload at the time; `thread`, as `trace` and, without an id, the thread that read a request that came in; or nothing."),
+    key("propagate.trace_ids", "list of header names", Default("[traceparent, b3, x-b3-traceid, x-request-id, uber-trace-id, x-amzn-trace-id, x-cloud-trace-context, sentry-trace, x-datadog-trace-id]"), "Headers that have a trace id. Those of other names are compared as text."),
+    key("propagate.grace", "duration, 0s to 1h", Default("10s"), "How long an id is remembered after the last request with it has ended, for work that goes on after its answer."),
+    key("propagate.max_traces", "number, 1 to 1000000", Default("16384"), "Ids that are remembered of one workload. Where there are more, those go first whose requests ended longest ago."),
     key("capture", "mapping", Optional("its defaults"), "Where the kernel hooks attach and how they fail open."),
     key("capture.cgroup", "absolute path", Optional("every workload names its own"), "The cgroup v2 directory above all workloads, and not above the agent."),
     key("capture.outbound_port", PORT, Default("15001"), "The agent's listener for outbound connections, in every workload's network namespace. Change it if an application uses that port."),
@@ -102,6 +112,12 @@ pub(super) const KEYS: &[Key] = &[
     key("proxy.max_connections", "number, 1 to 1000000", Default("10000"), "Connections of one workload at a time, both directions; one more is reset. Bounds what a pod that leaks connections takes."),
     key("proxy.max_head_bytes", "bytes, 1024 to 1048576", Default("65536"), "The largest request or response head. Raise it for applications with large cookies."),
     key("proxy.splice", "`auto`, `kernel`, `splice` or `copy`", Default("auto"), "How bytes that are not parsed move: `auto` is splice(2); `kernel` hands bulk transfers to a sock map, if the self-test at start passes, and is slower than splice(2) where a receiver does not keep up (decisions/0005-kernel-splice.md); `copy` reads and writes."),
+    key("proxy.http2", "mapping", Optional("its defaults"), "Bounds of HTTP/2, each for one connection. The largest head is `proxy.max_head_bytes`."),
+    key("proxy.http2.max_concurrent_streams", "number, 100 to 100000", Default("2048"), "Streams that a peer may have open at a time; further ones are refused, so that it tries again later."),
+    key("proxy.http2.stream_window", "bytes, 65535 to 1073741824", Default("131072"), "What a peer may send on one stream before it was passed on. Raise it for large transfers over long ways."),
+    key("proxy.http2.connection_window", "bytes, 65535 to 1073741824", Default("33554432"), "What a peer may send on all streams together before it was passed on. Divided by the stream's window it is how many receivers may stop reading before others wait for them."),
+    key("proxy.http2.max_resets", "number, 100 to 1000000", Default("1000"), "Streams that a client may reset within ten seconds; then its connection ends with ENHANCE_YOUR_CALM."),
+    key("proxy.http2.max_control_frames", "number, 100 to 1000000", Default("1000"), "Frames without content (PING, SETTINGS, PRIORITY, WINDOW_UPDATE, empty DATA) that a client may send within ten seconds beyond those that its messages and ours explain; then its connection ends with ENHANCE_YOUR_CALM."),
     key("admin", "mapping", Optional("its defaults"), "The socket that the command line talks to."),
     key("admin.socket", "absolute path, at most 107 bytes", Default("/run/interceptor/admin.sock"), "Its path; change it to run two agents on one machine."),
     key("metrics", "mapping", Optional("its defaults"), "The Prometheus and health endpoint."),

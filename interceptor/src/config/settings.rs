@@ -4,6 +4,7 @@
 //! file names; it checks values on their own, never against other sections ([`check`](super::check) does).
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
 use std::path::PathBuf;
 
 use super::cursor::{Cursor, Entry, Fields};
@@ -11,14 +12,16 @@ use super::defaults as bounds;
 use super::error::Kind;
 use super::names::{is_dns_name, is_framing_header, is_header_name, is_name};
 use super::{
-    Admin, Capture, CapturedServices, DefaultSpace, Dns, Fail, Flows, Ingress, Metrics, Proxy, Routing, SameSpace,
-    Splice,
+    Admin, Capture, CapturedServices, Carrier, DefaultSpace, Dns, Fail, Flows, Http2, Ingress, Metrics, Propagate,
+    PropagateMode, Proxy, Routing, SameSpace, Splice,
 };
 
 pub(super) fn routing(root: &Fields<'_>) -> Routing {
     let mut routing = Routing::default();
     root.section("routing", |fields| {
         fields.set("route_headers", &mut routing.route_headers, route_headers);
+        fields.set("inject", &mut routing.inject, |list| carriers(list).map(Some));
+        fields.set("strip_from_outside", &mut routing.strip_from_outside, Cursor::boolean);
         fields.set("ingress_suffixes", &mut routing.ingress_suffixes, |list| Some(unique(list, ingress_suffix)));
         fields.set("default_space", &mut routing.default_space, |word| {
             word.choice(&[("caller", DefaultSpace::Caller), ("none", DefaultSpace::None)])
@@ -27,7 +30,23 @@ pub(super) fn routing(root: &Fields<'_>) -> Routing {
             word.choice(&[("original", SameSpace::Original), ("endpoint", SameSpace::Endpoint)])
         });
     });
+    routing.propagate = propagate(root);
     routing
+}
+
+fn propagate(root: &Fields<'_>) -> Propagate {
+    let mut propagate = Propagate::default();
+    root.section("propagate", |fields| {
+        fields.set("mode", &mut propagate.mode, propagate_mode);
+        fields.set("trace_ids", &mut propagate.trace_ids, |list| Some(unique(list, header_name)));
+        fields.set("grace", &mut propagate.grace, |d| d.duration(bounds::GRACE_BOUNDS));
+        fields.set("max_traces", &mut propagate.max_traces, |n| n.number(bounds::MAX_TRACES_BOUNDS));
+    });
+    propagate
+}
+
+pub(super) fn propagate_mode(word: &Cursor<'_>) -> Option<PropagateMode> {
+    word.choice(&PropagateMode::ALL.map(|mode| (mode.as_str(), mode)))
 }
 
 pub(super) fn capture(root: &Fields<'_>) -> Capture {
@@ -67,8 +86,17 @@ pub(super) fn proxy(root: &Fields<'_>) -> Proxy {
                 ("copy", Splice::Copy),
             ])
         });
+        fields.section("http2", |fields| http2(fields, &mut proxy.http2));
     });
     proxy
+}
+
+fn http2(fields: &Fields<'_>, http2: &mut Http2) {
+    fields.set("max_concurrent_streams", &mut http2.max_concurrent_streams, |n| n.number(bounds::HTTP2_STREAMS_BOUNDS));
+    fields.set("stream_window", &mut http2.stream_window, |n| n.number(bounds::HTTP2_WINDOW_BOUNDS));
+    fields.set("connection_window", &mut http2.connection_window, |n| n.number(bounds::HTTP2_WINDOW_BOUNDS));
+    fields.set("max_resets", &mut http2.max_resets, |n| n.number(bounds::HTTP2_FRAMES_BOUNDS));
+    fields.set("max_control_frames", &mut http2.max_control_frames, |n| n.number(bounds::HTTP2_FRAMES_BOUNDS));
 }
 
 pub(super) fn admin(root: &Fields<'_>) -> Admin {
@@ -141,23 +169,42 @@ fn cluster_domain(text: &Cursor<'_>) -> Option<String> {
     text.scalar("a DNS name like cluster.local", read, |_| None)
 }
 
-fn route_headers(list: &Cursor<'_>) -> Option<Vec<String>> {
-    let headers = unique(list, route_header);
+fn route_headers(list: &Cursor<'_>) -> Option<Vec<Carrier>> {
     if list.is_empty_list() {
         list.error(Kind::Value, "at least one header is needed".to_owned(), None);
     }
-    Some(headers)
+    carriers(list)
+}
+
+fn carriers(list: &Cursor<'_>) -> Option<Vec<Carrier>> {
+    Some(unique(list, carrier))
+}
+
+fn carrier(item: &Cursor<'_>) -> Option<Carrier> {
+    let hint = |text: &str| {
+        let (name, key) = text.split_once([':', '='])?;
+        Carrier::parse(&format!("{}/{}", name.trim(), key.trim())).map(|carrier| format!("write {carrier}"))
+    };
+    let carrier = item.scalar("a header name, baggage/KEY or tracestate/KEY", Carrier::parse, hint)?;
+    match &carrier {
+        Carrier::Header(name) => may_be_read(item, name, "carry a space").then_some(carrier),
+        Carrier::Baggage(_) | Carrier::Tracestate(_) => Some(carrier),
+    }
 }
 
 /// Lower case: names are compared without case, and HTTP/2 has no upper case.
-fn route_header(item: &Cursor<'_>) -> Option<String> {
+fn header_name(item: &Cursor<'_>) -> Option<String> {
     let lower =
         item.scalar("a header name", |text| is_header_name(text).then(|| text.to_ascii_lowercase()), |_| None)?;
-    if is_framing_header(&lower) {
-        item.error(Kind::Value, format!("{lower:?} frames or directs messages, it cannot carry a space"), None);
-        return None;
+    may_be_read(item, &lower, "have a trace id").then_some(lower)
+}
+
+fn may_be_read(item: &Cursor<'_>, lower: &str, what: &str) -> bool {
+    let framing = is_framing_header(lower);
+    if framing {
+        item.error(Kind::Value, format!("{lower:?} frames or directs messages, it cannot {what}"), None);
     }
-    Some(lower)
+    !framing
 }
 
 fn ingress_suffix(item: &Cursor<'_>) -> Option<String> {
@@ -173,13 +220,13 @@ fn ingress_suffix(item: &Cursor<'_>) -> Option<String> {
 }
 
 /// The items of a list, each at most once.
-fn unique(list: &Cursor<'_>, read: impl Fn(&Cursor<'_>) -> Option<String>) -> Vec<String> {
+fn unique<T: Clone + Eq + Hash + ToString>(list: &Cursor<'_>, read: impl Fn(&Cursor<'_>) -> Option<T>) -> Vec<T> {
     let mut first = HashMap::new();
     let mut values = Vec::new();
     for item in list.items() {
         let Some(value) = read(&item) else { continue };
         if let Some(line) = first.insert(value.clone(), item.node.at.line) {
-            item.error(Kind::Reference, format!("{value:?} is there already, in line {line}"), None);
+            item.error(Kind::Reference, format!("{:?} is there already, in line {line}", value.to_string()), None);
         }
         values.push(value);
     }

@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use super::cursor::{Cursor, Entry, Fields};
 use super::defaults::PID_BOUNDS;
 use super::error::Kind;
+use super::settings::propagate_mode;
 use super::{EndpointSpec, NetnsRef, PortSpec, ServiceSpec, SpaceSpec, Topology, WorkloadSpec};
 
 /// What stands for a value that could not be read; the readers accept none of these from a file.
@@ -56,7 +57,9 @@ pub(super) fn topology(root: &Fields<'_>) -> Topology {
 
 fn space(item: &Cursor<'_>) -> SpaceSpec {
     let fields = item.fields();
-    let spec = SpaceSpec { name: name(&fields), parent: optional_name(&fields, "parent") };
+    let (name, parent) = (name(&fields), optional_name(&fields, "parent"));
+    let propagate = fields.get("propagate").and_then(|word| propagate_mode(&word));
+    let spec = SpaceSpec { name, parent, propagate };
     fields.finish();
     spec
 }
@@ -112,6 +115,7 @@ fn workload(item: &Cursor<'_>) -> WorkloadSpec {
         netns: readable(netns(&fields)),
         cgroup: fields.get("cgroup").map(|path| path.absolute_path().unwrap_or_default()),
         addresses: at_least_one(&fields, "addresses", |item| readable(item.address())),
+        propagate: fields.get("propagate").and_then(|word| propagate_mode(&word)),
     };
     fields.finish();
     spec

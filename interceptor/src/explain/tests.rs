@@ -19,7 +19,7 @@ fn ask(workload: &str, url: &str, headers: &[(&str, &str)]) -> Explanation {
 
 fn answer(request: &ExplainRequest, services: CapturedServices) -> Explanation {
     let snapshot = snapshot();
-    explain(&snapshot, &Wanted::new(&snapshot, services), request).unwrap()
+    explain(&snapshot, &Wanted::new(&snapshot, services), request, |_| Recalled::Unknown).unwrap()
 }
 
 fn chain(explanation: &Explanation) -> Vec<String> {

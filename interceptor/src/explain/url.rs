@@ -37,7 +37,7 @@ impl Url {
         let syntax = |why: &str| UrlError::Syntax { url: shown(), why: why.to_owned() };
         // `serviceB/path` is what people type.
         let full = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
-        let uri: Uri = full.parse().map_err(|error: hyper::http::uri::InvalidUri| syntax(&error.to_string()))?;
+        let uri: Uri = full.parse().map_err(|error: http::uri::InvalidUri| syntax(&error.to_string()))?;
         let tls = match uri.scheme_str() {
             Some("http" | "ws") => false,
             Some("https" | "wss") => true,

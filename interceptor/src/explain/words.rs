@@ -3,6 +3,9 @@
 use std::net::SocketAddr;
 
 use super::ExplainRequest;
+use crate::config::{Carrier, PropagateMode};
+use crate::headers::Found;
+use crate::propagate::Recalled;
 use crate::route::{Decision, Direction, Reason, SpaceFrom, Target};
 use crate::snapshot::{Service, Snapshot, Workload};
 use crate::wanted::Calls;
@@ -143,9 +146,14 @@ pub(super) fn decided(snapshot: &Snapshot, decision: &Decision<'_>, host: &str, 
             }
         },
         Reason::NoSpaceNamed => {
-            let name = snapshot.routing.route_headers.first().map_or("", String::as_str);
+            let how = match snapshot.routing.route_headers.first() {
+                Some(Carrier::Header(name)) => format!("`{name}: <space>`"),
+                Some(Carrier::Baggage(key)) => format!("`baggage: {key}=<space>`"),
+                Some(Carrier::Tracestate(key)) => format!("`tracestate: {key}=<space>`"),
+                None => String::new(),
+            };
             format!(
-                "The request names no space and none is assumed, so it stays at {service}. Send `{name}: <space>` to choose one."
+                "The request names no space and none is assumed, so it stays at {service}. Send {how} to choose one."
             )
         }
         Reason::UnknownSpace => {
@@ -170,6 +178,31 @@ pub(super) fn decided(snapshot: &Snapshot, decision: &Decision<'_>, host: &str, 
         }
         Reason::NotCaptured => "The destination belongs to no space tree.".to_owned(),
     }
+}
+
+/// How the space of a request that names none is found again.
+pub(super) fn propagation(
+    mode: PropagateMode,
+    found: &Found<&[u8]>,
+    recalled: &Recalled,
+    direction: Direction,
+) -> Option<String> {
+    if direction == Direction::Inbound || found.route.is_some() {
+        return None;
+    }
+    let what = match recalled {
+        Recalled::Space(_, SpaceFrom::Trace) => "a request with the same trace id is in the workload, or was just now",
+        Recalled::Space(..) => "all requests that are in the workload now have one space",
+        Recalled::Ambiguous(SpaceFrom::Trace) => "requests of different spaces came with its trace id: not used",
+        Recalled::Ambiguous(_) => "requests of different spaces are in the workload now: not used",
+        Recalled::Unknown if mode == PropagateMode::Off => "off for this workload",
+        Recalled::Unknown if found.ids.is_empty() && mode == PropagateMode::Trace => {
+            "by trace id; the request has none, so only what the application passes on counts"
+        }
+        Recalled::Unknown if found.ids.is_empty() => "nothing that is in the workload now tells its space",
+        Recalled::Unknown => "no request with its trace id and a space is in the workload now, or was just now",
+    };
+    Some(format!("{}: {what}", mode.as_str()))
 }
 
 fn capitalised(text: &str) -> String {

@@ -98,7 +98,7 @@ impl Filter {
         self.kind.is_none_or(|kind| kind == RecordKind::Request)
             && self.workload.as_deref().is_none_or(|name| *name == *record.workload)
             && self.verdict.is_none_or(|verdict| verdict == record.verdict)
-            && self.protocol.is_none_or(|protocol| protocol == Protocol::Http1)
+            && self.protocol.is_none_or(|protocol| protocol == record.protocol)
             && self.status.is_none_or(|status| record.status.is_some_and(|code| status.holds(code)))
             && self.matches_service(record.service.as_ref(), record.target.as_ref())
             && self.space.as_deref().is_none_or(|space| record.space.as_deref() == Some(space))

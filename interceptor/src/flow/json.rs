@@ -10,8 +10,8 @@ use serde::ser::SerializeSeq as _;
 use serde::{Serialize, Serializer};
 
 use super::{
-    ConnectionRecord, ErrorSide, KernelFacts, Protocol, ProtocolFrom, Record, RequestRecord, RouteHeader, TargetKind,
-    TargetRecord, Verdict,
+    ConnectionRecord, ErrorSide, KernelFacts, Notes, Protocol, ProtocolFrom, Record, RequestRecord, RouteHeader,
+    TargetKind, TargetRecord, Verdict,
 };
 use crate::route::{Chain, Direction, Reason, ServiceRef, SpaceFrom};
 
@@ -122,6 +122,8 @@ struct RequestLine<'a> {
     connect_us: Option<u64>,
     first_byte_us: Option<u64>,
     duration_us: u64,
+    grpc_status: Option<u16>,
+    notes: Notes,
 }
 
 impl<'a> RequestLine<'a> {
@@ -136,8 +138,7 @@ impl<'a> RequestLine<'a> {
             client: record.client,
             original_destination: record.original_destination,
             service: record.service.as_ref().map(Qualified),
-            // Requests are recorded for HTTP/1 only: HTTP/2 passes as opaque.
-            protocol: Protocol::Http1,
+            protocol: record.protocol,
             protocol_from: record.protocol_from,
             method: &record.method,
             path: &record.path,
@@ -159,6 +160,8 @@ impl<'a> RequestLine<'a> {
             connect_us: record.connect.map(micros),
             first_byte_us: record.first_byte.map(micros),
             duration_us: micros(record.duration),
+            grpc_status: record.grpc_status,
+            notes: record.notes,
         }
     }
 }

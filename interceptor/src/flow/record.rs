@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use super::Notes;
 use crate::route::{Chain, Direction, Reason, ServiceRef, SpaceFrom};
 
 /// One record.
@@ -81,7 +82,9 @@ pub struct RequestRecord {
     pub original_destination: SocketAddr,
     /// The service behind it.
     pub service: Option<ServiceRef>,
-    /// How HTTP was known.
+    /// Which HTTP it was.
+    pub protocol: Protocol,
+    /// How that was known.
     pub protocol_from: ProtocolFrom,
     /// The method, bounded.
     pub method: Box<str>,
@@ -105,7 +108,9 @@ pub struct RequestRecord {
     pub target: Option<TargetRecord>,
     /// The status of the answer, the application's or ours.
     pub status: Option<u16>,
-    /// Bytes of the request, head and body as received.
+    /// The gRPC status of the answer, the application's or ours; `None` where it is no gRPC or ended without one.
+    pub grpc_status: Option<u16>,
+    /// Bytes of the request, head and body as received (HTTP/2: without framing and compression).
     pub bytes_in: u64,
     /// Bytes of the response, head and body as sent to the caller.
     pub bytes_out: u64,
@@ -123,12 +128,14 @@ pub struct RequestRecord {
     pub side: Option<ErrorSide>,
     /// What failed, in words, where something did.
     pub error: Option<Box<str>>,
+    /// What else is worth knowing.
+    pub notes: Notes,
 }
 
-/// The route header that a request came with.
+/// What a request came with that carries a space.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouteHeader {
-    /// Its configured name.
+    /// Its name as it is configured.
     pub name: Arc<str>,
     /// Its value; bytes that are no UTF-8 are shown replaced.
     pub value: Box<str>,
@@ -143,6 +150,17 @@ pub struct TargetRecord {
     pub address: SocketAddr,
     /// The service there, where it is known.
     pub service: Option<ServiceRef>,
+}
+
+impl TargetRecord {
+    /// Where the caller wanted to go: the original destination, or the application of the pod.
+    pub fn original(direction: Direction, address: SocketAddr, service: Option<ServiceRef>) -> Self {
+        let kind = match direction {
+            Direction::Outbound => TargetKind::Original,
+            Direction::Inbound => TargetKind::Application,
+        };
+        Self { kind, address, service }
+    }
 }
 
 /// What kind of target was dialled.
@@ -163,7 +181,7 @@ pub enum TargetKind {
 pub enum Protocol {
     /// HTTP/1.0 or 1.1.
     Http1,
-    /// HTTP/2 with prior knowledge, passed as opaque.
+    /// HTTP/2 with prior knowledge.
     Http2,
     /// TLS, passed as opaque.
     Tls,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::{
-    ConnectionRecord, KernelFacts, Protocol, ProtocolFrom, Record, RequestRecord, RouteHeader, TargetKind,
+    ConnectionRecord, KernelFacts, Notes, Protocol, ProtocolFrom, Record, RequestRecord, RouteHeader, TargetKind,
     TargetRecord, Verdict,
 };
 use crate::route::{Direction, Outcome, Reason, ServiceRef, SpaceFrom, Step};
@@ -60,6 +60,7 @@ pub(crate) fn request_record(id: u64) -> RequestRecord {
         client: "10.1.0.3:40000".parse().unwrap(),
         original_destination: "10.96.0.2:80".parse().unwrap(),
         service: Some(service("serviceB", "default")),
+        protocol: Protocol::Http1,
         protocol_from: ProtocolFrom::ClientBytes,
         method: "GET".into(),
         path: "/".into(),
@@ -76,6 +77,7 @@ pub(crate) fn request_record(id: u64) -> RequestRecord {
             service: Some(service("serviceB", "default")),
         }),
         status: Some(200),
+        grpc_status: None,
         bytes_in: 120,
         bytes_out: 310,
         connect: Some(Duration::from_micros(180)),
@@ -85,6 +87,7 @@ pub(crate) fn request_record(id: u64) -> RequestRecord {
         reason: "same_space",
         side: None,
         error: None,
+        notes: Notes::default(),
     }
 }
 

@@ -61,14 +61,20 @@ pub enum ConnectError {
     )]
     InCluster(#[source] Box<InClusterError>),
     /// The credentials cannot be used.
-    #[error("preparing the connection to the API server {url}: {source}")]
+    #[error("preparing the connection to the API server {url}: {source}{hint}")]
     Prepare {
         /// Its URL.
         url: String,
         /// Why.
         source: Box<kube::Error>,
+        /// What to do about it, where that is known.
+        hint: &'static str,
     },
 }
+
+/// Where a kubeconfig names no authority the machine's own are asked, of which an image has none.
+const NO_AUTHORITY: &str = "; the kubeconfig names no certificate authority and this machine has none of its own: give \
+     the cluster a certificate-authority or certificate-authority-data";
 
 /// Prepares a client; whether the API server answers, its first request tells. Needs a runtime.
 ///
@@ -81,7 +87,9 @@ pub async fn connect(access: &Access) -> Result<Cluster, ConnectError> {
     }
     let url = config.cluster_url.to_string().trim_end_matches('/').to_owned();
     let namespace = config.default_namespace.clone();
-    let client = client(&config).map_err(|source| ConnectError::Prepare { url: url.clone(), source: source.into() })?;
+    let hint = if config.root_cert.is_none() && config.root_cert_file.is_none() { NO_AUTHORITY } else { "" };
+    let failed = |source: kube::Error| ConnectError::Prepare { url: url.clone(), source: source.into(), hint };
+    let client = client(&config).map_err(failed)?;
     Ok(Cluster { client, url, namespace })
 }
 

@@ -33,8 +33,8 @@ pub enum WatchError {
         retry_after: Option<Duration>,
     },
     /// It could not be reached, or the connection broke.
-    #[error("{verb} {resource}: {message}; check that the API server runs and that nothing (a NetworkPolicy, a firewall) \
-             stands between; retried", verb = .asked.verb, resource = .asked.resource)]
+    #[error("{verb} {resource}: {message}; {hint}; retried", verb = .asked.verb, resource = .asked.resource,
+            hint = reach_hint(.message))]
     Unreachable {
         /// What was asked.
         asked: Asked,
@@ -93,6 +93,18 @@ impl WatchError {
             Self::Refused { retry_after, .. } => *retry_after,
             _ => None,
         }
+    }
+}
+
+fn reach_hint(message: &str) -> &'static str {
+    // As rustls words it, whatever is wrong with the certificate.
+    if message.contains("invalid peer certificate") {
+        "its certificate is not signed by the authority that the kubeconfig (certificate-authority, \
+         certificate-authority-data) or the service account (ca.crt) names, has run out, or is for another address"
+    } else if message.contains("invalid bearer token") {
+        "a header cannot hold that token: is there a line's end in its file? Write it with `printf %s`, not `echo`"
+    } else {
+        "check that the API server runs and that nothing (a NetworkPolicy, a firewall) stands between"
     }
 }
 

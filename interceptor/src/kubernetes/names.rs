@@ -14,6 +14,9 @@ pub const INGRESS_PORT: &str = "azds.io/ingress-port";
 pub const CAPTURE: &str = "interceptor.azds.io/capture";
 /// Annotation of a headless service: `route` routes connections to its pods.
 pub const HEADLESS: &str = "interceptor.azds.io/headless";
+/// Annotation of a pod, or of a namespace that is a space: how requests find their space again, `off`, `trace`,
+/// `single-flight` or `thread`.
+pub const PROPAGATE: &str = "interceptor.azds.io/propagate";
 
 /// What is kept of labels and annotations begins with one of these, or is one of them.
 pub(crate) const KEPT: [&str; 4] = ["azds.io/", "interceptor.azds.io/", SERVICE_NAME, CONFIG_HASH];

@@ -75,6 +75,10 @@ families! {
         "HTTP requests that ended, by what became of them, why, and the class of the answer's status (none without an answer)";
     REQUEST_DURATION = "interceptor_request_duration_seconds", Histogram, ["direction", "verdict"],
         "From a request's head to the end of its response";
+    REQUEST_SPACES = "interceptor_request_spaces_total", Counter, ["direction", "from"],
+        "HTTP requests that ended, by where their space was read: header, host, caller, trace, flight, thread or none";
+    REQUEST_NOTES = "interceptor_request_notes_total", Counter, ["note"],
+        "HTTP requests that ended and of which something else is worth knowing, as their records say: differing_headers, header_stripped, baggage_full, ambiguous_trace, ambiguous_flight, ambiguous_thread, not_remembered";
     CONNECT_DURATION = "interceptor_connect_duration_seconds", Histogram, [],
         "How long new connections to upstreams took";
     BYTES = "interceptor_bytes_total", Counter, ["direction", "way"],

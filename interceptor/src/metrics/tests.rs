@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use interceptor_common::counters;
 
 use super::*;
-use crate::flow::samples;
+use crate::flow::{Note, samples};
 
 /// Everything that the agent can count, counted once.
 fn moved() -> Metrics {
@@ -15,7 +15,9 @@ fn moved() -> Metrics {
     metrics.connection_opened(Direction::Inbound);
     metrics.connection_closed(Direction::Inbound);
     metrics.observe(&samples::connection(1));
-    metrics.observe(&samples::request(1));
+    let mut request = samples::request_record(1);
+    request.notes.add(Note::AmbiguousFlight);
+    metrics.observe(&Record::Request(request));
     metrics.flow_records_lost(3);
     metrics.snapshot_accepted(5);
     metrics.snapshot_rejected();
@@ -44,6 +46,10 @@ fn every_metric_is_moved_by_what_it_counts() {
         r#"interceptor_request_duration_seconds_bucket{le="0.001",direction="outbound",verdict="forwarded"} 0"#,
         r#"interceptor_request_duration_seconds_bucket{le="0.0025",direction="outbound",verdict="forwarded"} 1"#,
         r#"interceptor_request_duration_seconds_count{direction="inbound",verdict="error"} 0"#,
+        r#"interceptor_request_spaces_total{direction="outbound",from="header"} 1"#,
+        r#"interceptor_request_spaces_total{direction="inbound",from="trace"} 0"#,
+        r#"interceptor_request_notes_total{note="ambiguous_flight"} 1"#,
+        r#"interceptor_request_notes_total{note="differing_headers"} 0"#,
         r#"interceptor_connect_duration_seconds_count 2"#,
         r#"interceptor_bytes_total{direction="outbound",way="in"} 14"#,
         r#"interceptor_bytes_total{direction="outbound",way="out"} 7"#,

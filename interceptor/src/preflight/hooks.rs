@@ -4,6 +4,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::thread;
 
@@ -14,6 +15,7 @@ use super::cgroups::{Points, is_v2};
 use super::{Finding, State};
 use crate::bpf::{BpfError, HookState, Kernel};
 use crate::cgroup;
+use crate::net::netns::Netns;
 use crate::proxy::selftest;
 use crate::sys;
 
@@ -32,6 +34,7 @@ pub(super) fn findings(points: &Points) -> Vec<Finding> {
     let mut findings: Vec<Finding> = kernel.hooks().iter().map(|(name, state)| judge(name, state)).collect();
     findings.extend(points.all.iter().map(|point| attach_cgroup(&mut kernel, point)));
     findings.push(attach_netns(&mut kernel));
+    findings.push(netns_cookie(&mut kernel));
     findings.extend(kernel_splice(&kernel));
     findings
 }
@@ -121,6 +124,20 @@ fn attach_netns(kernel: &mut Kernel) -> Finding {
             Finding::warn(name, "not tried: sk_lookup is not loaded", without(names::SK_LOOKUP))
         }
         Err(error) => Finding::fail(name, error.to_string(), "sk_lookup links need Linux 5.9 and CAP_NET_ADMIN"),
+    }
+}
+
+/// Only this decides whether workloads can be told apart, by whichever way the kernel has.
+fn netns_cookie(kernel: &mut Kernel) -> Finding {
+    let name = "netns-cookie";
+    let mut ask = || -> Result<u64, BpfError> {
+        let own = Netns::open(Path::new("/proc/thread-self/ns/net")).map_err(BpfError::Namespace)?;
+        let socket = UdpSocket::bind("0.0.0.0:0").or_else(|_| UdpSocket::bind("[::]:0"));
+        kernel.netns_cookie(&own, &socket.map_err(BpfError::Namespace)?)
+    };
+    match ask() {
+        Ok(cookie) => Finding::ok(name, format!("told (this namespace: {cookie})")),
+        Err(error) => Finding::fail(name, error.brief(), "workloads cannot be told apart: run Linux 5.14 or newer"),
     }
 }
 

@@ -1,11 +1,9 @@
-//! What the running kernel was told at boot and by sysctl, and the one socket option that capture cannot do without.
+//! What the running kernel was told at boot and by sysctl.
 
 use std::fs;
 use std::io;
-use std::net::UdpSocket;
 
 use super::{Finding, release};
-use crate::sys;
 
 const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
 const JIT: &str = "/proc/sys/net/core/bpf_jit_enable";
@@ -18,7 +16,6 @@ pub(super) fn findings() -> Vec<Finding> {
     findings.push(judge_lockdown(fs::read_to_string(LOCKDOWN)));
     findings.push(judge_jit(&fs::read_to_string(JIT)));
     findings.push(judge_btf(fs::metadata(BTF).is_ok()));
-    findings.push(judge_cookie(own_cookie()));
     findings
 }
 
@@ -72,23 +69,6 @@ fn judge_btf(there: bool) -> Finding {
     Finding::ok("btf", if there { BTF } else { "the kernel has none, and no hook needs it" })
 }
 
-fn own_cookie() -> io::Result<u64> {
-    sys::netns_cookie(UdpSocket::bind("127.0.0.1:0").or_else(|_| UdpSocket::bind("[::1]:0"))?)
-}
-
-/// Only this one decides whether workloads can be captured; a vendor's 5.10 may have it.
-fn judge_cookie(cookie: io::Result<u64>) -> Finding {
-    let name = "netns-cookie";
-    match cookie {
-        Ok(cookie) => Finding::ok(name, format!("SO_NETNS_COOKIE works (this namespace: {cookie})")),
-        Err(error) => Finding::fail(
-            name,
-            format!("SO_NETNS_COOKIE: {error}"),
-            "workloads cannot be told apart: run Linux 5.14 or newer",
-        ),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::State;
@@ -120,11 +100,5 @@ mod tests {
         assert_eq!(state("?"), State::Warn);
         assert_eq!(judge_jit(&missing(io::ErrorKind::NotFound)).state, State::Ok);
         assert_eq!(judge_jit(&missing(io::ErrorKind::PermissionDenied)).state, State::Warn);
-    }
-
-    #[test]
-    fn without_a_netns_cookie_nothing_is_captured() {
-        assert_eq!(judge_cookie(Ok(1)).state, State::Ok);
-        assert_eq!(judge_cookie(Err(io::Error::from_raw_os_error(libc::ENOPROTOOPT))).state, State::Fail);
     }
 }

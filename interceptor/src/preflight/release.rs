@@ -22,8 +22,17 @@ pub(super) const WITHOUT_MEMLOCK: Release = release(5, 11);
 /// What is missing below a release, and how bad that is.
 const FLOORS: [(Release, State, &str); 3] = [
     (release(5, 10), State::Fail, "the hooks need 5.10 at least"),
-    (release(5, 14), State::Warn, "before 5.14 userspace cannot tell network namespaces apart (SO_NETNS_COOKIE)"),
-    (release(5, 15), State::Warn, "before 5.15 flow records lack the kernel's part (netns cookie in sock_ops)"),
+    (
+        release(5, 14),
+        State::Warn,
+        "before 5.14 a hook on the agent's own cgroup tells network namespaces apart (no SO_NETNS_COOKIE)",
+    ),
+    (
+        release(5, 15),
+        State::Warn,
+        "before 5.15 flow records lack the kernel's part, and ports are intercepted whether the application listens or not \
+         (netns cookie in sock_ops)",
+    ),
 ];
 
 /// The comfortable kernel.

@@ -6,6 +6,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use interceptor_common::ClientKey;
@@ -17,6 +18,7 @@ use super::error::{ConnectError, ConnectErrorKind};
 use crate::captured::Captured;
 use crate::net::side::Side;
 use crate::net::socket;
+use crate::route::Direction;
 
 /// An established connection to an upstream.
 pub struct Upstream {
@@ -30,11 +32,18 @@ pub struct Upstream {
     pub source: SocketAddr,
     /// Clients that it served and that have left.
     pub clients: u32,
-    _client: Option<ClientEntry>,
+    client: Option<ClientEntry>,
+}
+
+impl Upstream {
+    /// The connection and what has to live as long as it does.
+    pub(super) fn into_parts(self) -> (Side, Option<ClientEntry>) {
+        (self.side, self.client)
+    }
 }
 
 /// Says in the kernel which client is behind a connection, until it is dropped.
-struct ClientEntry {
+pub(super) struct ClientEntry {
     context: Rc<Context>,
     key: ClientKey,
 }
@@ -53,11 +62,28 @@ pub async fn connect(context: &Rc<Context>, from: &Captured, address: SocketAddr
     dial(context, from, address, None).await
 }
 
+/// Connects to where a caller wanted to go: the original destination, or the application of this pod.
+///
+/// # Errors
+/// As [`connect`].
+pub async fn connect_original(
+    context: &Rc<Context>,
+    workload: &Captured,
+    direction: Direction,
+    original: SocketAddr,
+    client: SocketAddr,
+) -> Result<Upstream, ConnectError> {
+    match direction {
+        Direction::Outbound => connect(context, workload, original).await,
+        Direction::Inbound => connect_application(context, workload, original, client).await,
+    }
+}
+
 /// Connects to the application of this pod, which then sees `client` as its peer.
 ///
 /// # Errors
 /// As [`connect`].
-pub async fn connect_application(
+async fn connect_application(
     context: &Rc<Context>,
     pod: &Captured,
     address: SocketAddr,
@@ -85,12 +111,18 @@ async fn dial(
     let deadline = context.settings.connect_timeout;
     let stream = match timeout(deadline, socket.connect(address)).await {
         Err(_) => return Err(fail(ConnectErrorKind::TimedOut)),
-        Ok(Err(error)) => return Err(fail(kind(error))),
+        Ok(Err(error)) => {
+            let kind = kind(error);
+            if client.is_some() && matches!(kind, ConnectErrorKind::Refused) {
+                workload.refused.store(true, Ordering::Relaxed);
+            }
+            return Err(fail(kind));
+        }
         Ok(Ok(stream)) => stream,
     };
     let source = local(&stream).map_err(ours)?;
     let took = begin.elapsed();
-    Ok(Upstream { side: Side::new(stream, &context.buffers), address, took, source, clients: 0, _client: entry })
+    Ok(Upstream { side: Side::new(stream, &context.buffers), address, took, source, clients: 0, client: entry })
 }
 
 fn local(stream: &TcpStream) -> io::Result<SocketAddr> {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 
 use super::drain::Drain;
 use super::http1::Inherited;
@@ -16,6 +17,7 @@ use crate::flow::{Hub, Record};
 use crate::kernel::KernelSide;
 use crate::metrics::Metrics;
 use crate::net::buffer::BufferPool;
+use crate::propagate::Neighbours;
 use crate::snapshot::Snapshot;
 
 /// What every connection of one worker shares. Lives on the worker's thread.
@@ -38,15 +40,19 @@ pub struct Context {
     pub buffers: BufferPool,
     /// Spreads requests over endpoints.
     pub turn: Cell<usize>,
-    /// Destinations that spoke HTTP/1 before.
+    /// Destinations that spoke HTTP before.
     pub http: RefCell<HashSet<SocketAddr>>,
+    /// True once the agent is ending: connections are to end when their streams have.
+    pub stopping: watch::Receiver<bool>,
+    /// The memories of this node's workloads by address.
+    pub neighbours: Arc<Neighbours>,
     /// Upstream connections that wait for their next client.
     pub inherited: Inherited,
     /// Whether the agent is about to end.
     pub drain: Drain,
 }
 
-/// Destinations that are remembered as HTTP/1; beyond that the memory starts anew.
+/// Destinations that are remembered as HTTP; beyond that the memory starts anew.
 const REMEMBER: usize = 16_384;
 
 impl Context {
@@ -57,12 +63,12 @@ impl Context {
         turn
     }
 
-    /// Whether that destination spoke HTTP/1 before.
+    /// Whether that destination spoke HTTP before.
     pub fn speaks_http(&self, destination: SocketAddr) -> bool {
         self.http.borrow().contains(&destination)
     }
 
-    /// Remembers that a destination speaks HTTP/1, so that it is not dialled before the client has spoken.
+    /// Remembers that a destination speaks HTTP, so that it is not dialled before the client has spoken.
     pub fn learn_http(&self, destination: SocketAddr) {
         let mut http = self.http.borrow_mut();
         if http.len() >= REMEMBER {

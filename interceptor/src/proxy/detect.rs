@@ -29,6 +29,7 @@ const GRACE: Duration = Duration::from_millis(50);
 /// What a connection turned out to be.
 pub(super) enum Detected {
     Http1,
+    Http2,
     Opaque,
     /// The original destination cannot be reached and the client does not speak HTTP.
     Unreachable(ConnectError),
@@ -52,7 +53,7 @@ pub(super) async fn detect(connection: &mut Connection, mut client: Side) -> (De
         return (Detected::Opaque, client, None);
     }
     let mut upstream = None;
-    let mut first = match declared == Some(Protocol::Http1) || connection.context.speaks_http(connection.original) {
+    let mut first = match declared.is_some() || connection.context.speaks_http(connection.original) {
         true => timeout(SILENCE, wait(connection, &mut client, None)).await.ok(),
         // What is there already may spare the dial.
         false => now(wait(connection, &mut client, None)).await,
@@ -60,7 +61,7 @@ pub(super) async fn detect(connection: &mut Connection, mut client: Side) -> (De
     if first.is_none() {
         match (dial(connection, &mut client, &mut first).await, &first) {
             (Some(Ok(dialled)), _) => upstream = Some(dialled),
-            (Some(Err(_)), Some(First::Class(Class::Http1))) | (None, _) => {}
+            (Some(Err(_)), Some(First::Class(Class::Http1 | Class::Http2))) | (None, _) => {}
             (Some(Err(error)), Some(_)) => {
                 if let Some(known) = first {
                     conclude(connection, known);
@@ -68,7 +69,7 @@ pub(super) async fn detect(connection: &mut Connection, mut client: Side) -> (De
                 return (Detected::Unreachable(error), client, None);
             }
             (Some(Err(error)), None) => match timeout(GRACE, wait(connection, &mut client, None)).await {
-                Ok(First::Class(Class::Http1)) => first = Some(First::Class(Class::Http1)),
+                Ok(First::Class(class @ (Class::Http1 | Class::Http2))) => first = Some(First::Class(class)),
                 _ => return (Detected::Unreachable(error), client, None),
             },
         }
@@ -76,6 +77,11 @@ pub(super) async fn detect(connection: &mut Connection, mut client: Side) -> (De
     let first = match first {
         Some(first) => first,
         None => until_deadline(connection, &mut client, upstream.as_mut()).await,
+    };
+    // A server that has greeted as HTTP/2 does not answer HTTP/1.
+    let first = match (first, &upstream) {
+        (First::Class(Class::Http1), Some(upstream)) if !upstream.side.buffer.is_empty() => First::Server,
+        (first, _) => first,
     };
     let detected = conclude(connection, first);
     (detected, client, upstream)
@@ -98,7 +104,7 @@ async fn dial(
             dialled = &mut dialling => return Some(dialled),
             known = wait(connection, client, None), if first.is_none() => match first.insert(known) {
                 First::Broken(_) => return None,
-                First::Class(Class::Http1) => return timeout(GRACE, dialling).await.ok(),
+                First::Class(Class::Http1 | Class::Http2) => return timeout(GRACE, dialling).await.ok(),
                 _ => {}
             },
         }
@@ -128,11 +134,13 @@ fn conclude(connection: &mut Connection, first: First) -> Detected {
         First::Broken(error) => return Detected::Broken(error),
     };
     connection.record.protocol(protocol, from);
-    if protocol == Protocol::Http1 {
-        connection.context.learn_http(connection.original);
-        return Detected::Http1;
-    }
-    Detected::Opaque
+    let detected = match protocol {
+        Protocol::Http1 => Detected::Http1,
+        Protocol::Http2 => Detected::Http2,
+        _ => return Detected::Opaque,
+    };
+    connection.context.learn_http(connection.original);
+    detected
 }
 
 /// A client that has begun to say something ambiguous is waited for until the deadline; a silent one without a limit, as
@@ -191,10 +199,30 @@ async fn wait(connection: &Connection, client: &mut Side, mut upstream: Option<&
     .await
 }
 
-/// Ready when the server has said something, or has ended: either way the connection is its affair, not HTTP's.
+/// Ready when the server has said something, or has ended: either way the connection is its affair, not HTTP's. Only a
+/// server of HTTP/2 may greet first and still wait for its client.
 fn poll_server(cx: &mut std::task::Context<'_>, upstream: Option<&mut Upstream>) -> Poll<First> {
-    match upstream {
-        Some(upstream) => upstream.side.poll_fill(cx).map(|_| First::Server),
-        None => Poll::Pending,
+    let Some(Upstream { side, .. }) = upstream else { return Poll::Pending };
+    loop {
+        let greets = greets_as_http2(side.buffer.data());
+        if greets && side.buffer.len() >= SETTINGS_HEAD {
+            return Poll::Pending;
+        }
+        match side.poll_fill(cx) {
+            Poll::Ready(Ok(1..)) if greets_as_http2(side.buffer.data()) => {}
+            Poll::Ready(_) => return Poll::Ready(First::Server),
+            Poll::Pending => return Poll::Pending,
+        }
     }
+}
+
+/// The head of a frame of HTTP/2.
+const SETTINGS_HEAD: usize = 9;
+
+/// Whether bytes are the beginning of a SETTINGS frame, by which a server of HTTP/2 greets (RFC 9113, section 3.4).
+fn greets_as_http2(bytes: &[u8]) -> bool {
+    const SETTINGS: [u8; 6] = [4, 0, 0, 0, 0, 0];
+    let [long, longer, length, rest @ ..] = bytes else { return bytes.iter().all(|byte| *byte == 0) };
+    // A few settings of six bytes each.
+    (*long, *longer, length % 6) == (0, 0, 0) && rest.iter().zip(SETTINGS).all(|(byte, expected)| *byte == expected)
 }

@@ -5,6 +5,7 @@
 //! client never sends a request into a connection that its server has left.
 
 pub mod chunked;
+mod edits;
 pub mod exchange;
 pub mod framing;
 pub mod head;
@@ -38,11 +39,13 @@ use super::{Connection, Drain, Phase, opaque};
 use crate::config::Splice;
 use crate::flow::TargetRecord;
 use crate::net::side::Side;
+use crate::propagate::Entered;
 
 /// How long a client may take to read our last words before the connection is closed under it.
 const LINGER: Duration = Duration::from_secs(2);
 
 /// How waiting for a request ended.
+#[expect(clippy::large_enum_variant, reason = "it is moved once a request; a box would be an allocation each time")]
 enum Next {
     Request(RequestHead),
     /// The client ended its direction between requests.
@@ -78,7 +81,7 @@ pub async fn serve(connection: &mut Connection, mut client: Side, dialled: Optio
             Outcome::Abort => return client.reset().await,
             Outcome::Refuse(request, answer) => return refuse(connection, client, Some(*request), answer).await,
             Outcome::Switched(switched) => {
-                let (upstream, target) = *switched;
+                let (upstream, target, _in_flight) = *switched;
                 return opaque::relay(connection, client, upstream, target).await;
             }
         }
@@ -91,7 +94,7 @@ enum Outcome {
     Close,
     Abort,
     Refuse(Box<RequestInFlight>, Answer),
-    Switched(Box<(Upstream, TargetRecord)>),
+    Switched(Box<(Upstream, TargetRecord, Entered)>),
 }
 
 async fn handle(
@@ -100,14 +103,12 @@ async fn handle(
     upstreams: &mut Upstreams,
     head: RequestHead,
 ) -> Outcome {
-    let mut request = RequestInFlight::begin(connection, client.buffer.data(), &head);
+    let (mut request, edits) = RequestInFlight::begin(connection, client.buffer.data(), &head);
     let mut message = match Message::new(client, head.len, head.framing.clone()) {
         Ok(message) => message,
         Err(error) => return Outcome::Refuse(Box::new(request), Answer::bad_body(error)),
     };
-    if let Some(line) = request.injected_line() {
-        message.add_line(head.insert_at, line);
-    }
+    message.edit(edits);
     let key = request.key();
     if head.binds_credentials {
         upstreams.keep_to_ourselves();
@@ -170,9 +171,9 @@ async fn handle(
                 return Outcome::Close;
             }
             End::Switched => {
-                let target = request.target(connection);
+                let (target, entered) = (request.target(connection), request.take_entered());
                 request.finish(connection, &exchange);
-                return Outcome::Switched(Box::new((upstream, target)));
+                return Outcome::Switched(Box::new((upstream, target, entered)));
             }
             End::Failed(failure) => {
                 let untold = exchange.sent() == 0 && exchange.status().is_none();
@@ -220,7 +221,7 @@ fn read_head(connection: &Connection, client: &Side) -> Option<Next> {
     let snapshot = connection.context.snapshot.load();
     let data = client.buffer.data();
     let data = data.get(..connection.context.settings.max_head_bytes).unwrap_or(data);
-    match head::request(data, &snapshot.routing.route_headers) {
+    match head::request(data, snapshot.reader()) {
         Ok(None) => None,
         Ok(Some(head)) => Some(Next::Request(head)),
         Err(error) => Some(Next::Refused(Answer::bad_request(error))),

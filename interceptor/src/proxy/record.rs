@@ -20,7 +20,7 @@ use crate::flow::{ConnectionRecord, ErrorSide, KernelFacts, Protocol, ProtocolFr
 use crate::route::{Direction, ServiceRef};
 
 /// What the reason says of a connection whose task vanished before it could.
-const ABANDONED: &str = "agent_abandoned";
+pub(super) const ABANDONED: &str = "agent_abandoned";
 
 /// An open connection's record.
 pub(super) struct RecordGuard {
@@ -110,6 +110,12 @@ impl RecordGuard {
         self.add_bytes(received, sent);
     }
 
+    /// Counts the requests of a connection whose bytes are those of the wire.
+    pub(super) fn served(&mut self, requests: u64, received: u64, sent: u64) {
+        self.record.requests += requests;
+        self.add_bytes(received, sent);
+    }
+
     /// Counts bytes.
     pub(super) fn add_bytes(&mut self, received: u64, sent: u64) {
         self.record.bytes_in += received;
@@ -150,6 +156,12 @@ impl RecordGuard {
     /// Notes that the workload has as many connections as it may have.
     pub(super) fn too_many(&mut self, limit: usize) {
         self.failed("too_many_connections", &format!("the workload has {limit} connections (proxy.max_connections)"));
+        self.record.verdict = Verdict::Refused;
+    }
+
+    /// Notes that the client was cut off for what it did.
+    pub(super) fn refused_excess(&mut self, reason: &'static str, error: &str) {
+        self.failed(reason, error);
         self.record.verdict = Verdict::Refused;
     }
 

@@ -10,7 +10,7 @@ use super::http1::head::HeadError;
 use crate::flow::ErrorSide;
 
 /// An answer of the agent's own.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Answer {
     /// The status.
     pub(super) status: u16,
@@ -87,12 +87,17 @@ impl Answer {
         Some(Self { status, reason, side, error: failure.to_string() })
     }
 
-    /// The bytes to send.
-    pub(super) fn to_bytes(&self, connection: u64) -> Vec<u8> {
-        let body = format!(
+    /// What people read.
+    pub(super) fn body(&self, connection: u64) -> String {
+        format!(
             "interceptor: {}\nSee `interceptor flows --kind request` on this node, connection {connection}.\n",
             self.error
-        );
+        )
+    }
+
+    /// The bytes to send.
+    pub(super) fn to_bytes(&self, connection: u64) -> Vec<u8> {
+        let body = self.body(connection);
         format!(
             "HTTP/1.1 {} {}\r\nserver: interceptor\r\ncontent-type: text/plain; charset=utf-8\r\n\
              content-length: {}\r\nconnection: close\r\n\r\n{body}",

@@ -7,10 +7,13 @@ mod broken;
 mod deadlines;
 mod detection;
 mod drain;
+mod http2;
+mod http2_refused;
 mod inbound;
 mod inherited;
 mod opaque;
 mod peer;
+mod propagation;
 mod refusals;
 mod routing;
 mod upstreams;
@@ -18,6 +21,7 @@ mod world;
 
 use self::peer::{Peer, Server};
 use self::world::{Records, Session, Setup, World};
+use crate::flow::{Record, RequestRecord};
 
 /// Runs a script to its end.
 fn play(script: impl Future<Output = ()>) {

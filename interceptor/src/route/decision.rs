@@ -79,8 +79,20 @@ pub enum SpaceFrom {
     Host,
     /// The space that the calling workload lives in (rule R4).
     Caller,
+    /// That of the requests with the same trace id that came into the workload.
+    Trace,
+    /// The one that all requests in the workload had when this one went out.
+    Flight,
+    /// That of the request that the same thread had read.
+    Thread,
     /// Nothing names one.
     None,
+}
+
+impl SpaceFrom {
+    /// Every place, in order.
+    pub const ALL: [Self; 7] =
+        [Self::Header, Self::Host, Self::Caller, Self::Trace, Self::Flight, Self::Thread, Self::None];
 }
 
 /// The longest chain: a root and three derived levels.
@@ -192,4 +204,7 @@ display_as_json_name!(Reason {
 display_as_json_name!(Outcome {
     Taken => "taken", NoService => "no_service", NoPort => "no_port", NoReadyEndpoint => "no_ready_endpoint",
 });
-display_as_json_name!(SpaceFrom { Header => "header", Host => "host", Caller => "caller", None => "none" });
+display_as_json_name!(SpaceFrom {
+    Header => "header", Host => "host", Caller => "caller", Trace => "trace", Flight => "flight", Thread => "thread",
+    None => "none",
+});

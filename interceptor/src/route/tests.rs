@@ -53,6 +53,7 @@ fn query<'a>(workload: &'a str, to: &str, header: Option<&'a str>) -> Query<'a> 
         destination: to.parse().unwrap(),
         header: header.map(str::as_bytes),
         host: None,
+        recalled: None,
         turn: 0,
     }
 }

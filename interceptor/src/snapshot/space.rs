@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
-use crate::config::SpaceSpec;
 use crate::config::tree::{SpaceFault, space_faults};
+use crate::config::{PropagateMode, SpaceSpec};
 
 /// A space of one snapshot, and of those made from it for as long as the space is declared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -35,6 +35,8 @@ pub struct Space {
     pub chain: Vec<SpaceId>,
     /// The names of `chain`, shared with every record that shows them.
     pub chain_names: Arc<[Arc<str>]>,
+    /// How its workloads' requests find their space again, where the source says so.
+    pub propagate: Option<PropagateMode>,
     /// Why the space cannot be used; requests that name it keep their original destination.
     pub fault: Option<SpaceFault>,
 }
@@ -77,18 +79,20 @@ impl Spaces {
 
     /// These spaces with some declared (`Some`) or no longer declared (`None`).
     pub(super) fn changed(&self, changes: &BTreeMap<&str, Option<&SpaceSpec>>) -> Self {
-        let mut parents: BTreeMap<&str, Option<&str>> =
-            self.iter().map(|(_, space)| (&*space.name, space.parent.as_deref())).collect();
+        let mut declared: BTreeMap<&str, (Option<&str>, Option<PropagateMode>)> =
+            self.iter().map(|(_, space)| (&*space.name, (space.parent.as_deref(), space.propagate))).collect();
         for (name, spec) in changes {
             match spec {
-                Some(spec) => drop(parents.insert(name, spec.parent.as_deref())),
-                None => drop(parents.remove(name)),
+                Some(spec) => drop(declared.insert(name, (spec.parent.as_deref(), spec.propagate))),
+                None => drop(declared.remove(name)),
             }
         }
-        let specs: Vec<SpaceSpec> = parents
-            .iter()
-            .map(|(name, parent)| SpaceSpec { name: (*name).to_owned(), parent: parent.map(str::to_owned) })
-            .collect();
+        let spec = |(name, (parent, propagate)): (&&str, &(Option<&str>, _))| SpaceSpec {
+            name: (*name).to_owned(),
+            parent: parent.map(str::to_owned),
+            propagate: *propagate,
+        };
+        let specs: Vec<SpaceSpec> = declared.iter().map(spec).collect();
         let mut faults: HashMap<usize, SpaceFault> = space_faults(&specs).into_iter().collect();
 
         let mut next = Self { slots: self.slots.clone(), ..Self::default() };
@@ -107,6 +111,7 @@ impl Spaces {
                 parent: spec.parent.as_deref().map(Arc::from),
                 chain: Vec::new(),
                 chain_names: Arc::default(),
+                propagate: spec.propagate,
                 fault: faults.remove(&index),
             };
             match next.slots.get_mut(id.index()) {

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use self::model::{Picture, picture};
 use self::random::Random;
 use super::*;
-use crate::config::{Config, SpaceSpec, Topology};
+use crate::config::{Carrier, Config, SpaceSpec, Topology};
 
 fn topology(text: &str) -> Topology {
     Config::parse(&format!("{text}\ncapture: {{cgroup: /sys/fs/cgroup/pods}}"), "test").unwrap().config.topology
@@ -122,7 +122,7 @@ fn another_copy_concerns_all_that_there_are() {
 fn a_service_waits_for_its_space_and_comes_back_with_it() {
     let world = topology(TWO);
     let before = build(&world);
-    let lost = SpaceSpec { name: "default".to_owned(), parent: Some("nobody".to_owned()) };
+    let lost = SpaceSpec { name: "default".to_owned(), parent: Some("nobody".to_owned()), propagate: None };
     let (without, _) = before.update(&[Change::Space(&lost)]);
     assert_eq!((without.service_count(), without.destinations().count()), (0, 0));
     assert!(without.spaces().all(|space| space.fault.is_some()));
@@ -138,7 +138,7 @@ fn a_service_waits_for_its_space_and_comes_back_with_it() {
 #[test]
 fn rules_can_change_alone() {
     let before = build(&topology(TWO));
-    let rules = Routing { route_headers: vec!["x-space".to_owned()], ..routing() };
+    let rules = Routing { route_headers: vec![Carrier::Header("x-space".to_owned())], ..routing() };
     let (after, delta) = before.replaced(&topology(TWO), &rules);
     assert_eq!((after.route_header(0).map(|name| &**name), &*after.routing), (Some("x-space"), &rules));
     assert_eq!(delta, Delta::default());

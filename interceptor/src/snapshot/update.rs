@@ -23,6 +23,7 @@ use super::sharded::Sharded;
 use super::space::{SpaceId, Spaces};
 use super::workload::Workload;
 use crate::config::{Routing, ServiceSpec, SpaceSpec, Topology, WorkloadSpec};
+use crate::headers::Reader;
 
 /// One thing that a source saw change. To declare what is there already, as it is, changes nothing.
 #[derive(Debug, Clone, Copy)]
@@ -75,6 +76,7 @@ impl Snapshot {
             version: 0,
             routing: Arc::new(routing.clone()),
             route_headers: route_headers(routing),
+            reader: Arc::new(Reader::new(routing)),
             spaces: Arc::default(),
             families: Families::default(),
             destinations: Destinations::default(),
@@ -138,7 +140,7 @@ impl Snapshot {
 }
 
 fn route_headers(routing: &Routing) -> Arc<[Arc<str>]> {
-    routing.route_headers.iter().map(|name| Arc::from(name.as_str())).collect()
+    routing.route_headers.iter().map(|carrier| Arc::from(carrier.to_string())).collect()
 }
 
 /// A snapshot that is being made.
@@ -153,6 +155,7 @@ impl Update {
     fn routing(&mut self, routing: &Routing) {
         self.next.routing = Arc::new(routing.clone());
         self.next.route_headers = route_headers(routing);
+        self.next.reader = Arc::new(Reader::new(routing));
     }
 
     /// Puts all changes of spaces into force at once, and moves what depends on them.
@@ -306,7 +309,10 @@ impl Update {
 /// Whether a space is there as declared (`Some`), or not there (`None`).
 fn is_declared(spaces: &Spaces, name: &str, spec: Option<&SpaceSpec>) -> bool {
     match (spaces.named(name), spec) {
-        (Some(id), Some(spec)) => spaces.get(id).parent.as_deref() == spec.parent.as_deref(),
+        (Some(id), Some(spec)) => {
+            let space = spaces.get(id);
+            space.parent.as_deref() == spec.parent.as_deref() && space.propagate == spec.propagate
+        }
         (known, spec) => known.is_none() && spec.is_none(),
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 
 use super::space::{SpaceId, Spaces};
-use crate::config::{NetnsRef, PodUid, WorkloadSpec};
+use crate::config::{NetnsRef, PodUid, PropagateMode, WorkloadSpec};
 
 /// All of a snapshot, by name. A node has a few hundred at most: a new table is copied whole.
 pub(super) type Workloads = HashMap<Arc<str>, Arc<Workload>, RandomState>;
@@ -28,6 +28,8 @@ pub struct Workload {
     pub cgroup: Option<PathBuf>,
     /// Its addresses.
     pub addresses: Vec<IpAddr>,
+    /// How its requests find their space again, where the source says so.
+    pub propagate: Option<PropagateMode>,
 }
 
 impl Workload {
@@ -47,6 +49,7 @@ impl Workload {
             netns: spec.netns.clone(),
             cgroup: spec.cgroup.clone(),
             addresses: spec.addresses.iter().map(IpAddr::to_canonical).collect(),
+            propagate: spec.propagate,
         }
     }
 }

@@ -22,17 +22,21 @@ const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const SOCK_DESTROY: u16 = 21;
 const TCP: u8 = 6;
 /// A bit for each TCP state: `TCP_ESTABLISHED` is 1.
-const ESTABLISHED: u32 = 1 << 1;
+pub(super) const ESTABLISHED: u32 = 1 << 1;
+/// `TCP_LISTEN` is 10.
+pub(super) const LISTENING: u32 = 1 << 10;
 const EVERY_STATE: u32 = u32::MAX;
 /// `struct inet_diag_msg` without its attributes, and where its `inet_diag_sockid` begins.
 const DIAG_MSG: usize = 72;
 const DIAG_MSG_ID: usize = 4;
+/// `INET_DIAG_SKV6ONLY`, Linux 4.5, of listening sockets.
+const V6_ONLY: u16 = 11;
 /// `INET_DIAG_CGROUP_ID`, Linux 5.9.
 const CGROUP_ID: u16 = 21;
 
-/// Asks for all established TCP connections of a family.
-pub(super) fn list(family: u8) -> Vec<u8> {
-    request(SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST | NLM_F_DUMP, family, ESTABLISHED, &[0; 48])
+/// Asks for all TCP sockets of a family in these states.
+pub(super) fn list(family: u8, states: u32) -> Vec<u8> {
+    request(SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST | NLM_F_DUMP, family, states, &[0; 48])
 }
 
 /// Closes one connection.
@@ -110,21 +114,23 @@ fn connection(body: &[u8]) -> Option<Connection> {
     let family = *body.first()?;
     let id: SocketId = body.get(DIAG_MSG_ID..)?.first_chunk().copied()?;
     let v6 = i32::from(family) == libc::AF_INET6;
+    let attributes = body.get(DIAG_MSG..)?;
     Some(Connection {
         local: SocketAddr::new(address(&id, 4, v6)?, port(&id, 0)?),
         remote: SocketAddr::new(address(&id, 20, v6)?, port(&id, 2)?),
-        cgroup: cgroup(body.get(DIAG_MSG..)?),
+        cgroup: attribute(attributes, CGROUP_ID).and_then(<[u8]>::first_chunk).map(|id| u64::from_ne_bytes(*id)),
+        v6_only: attribute(attributes, V6_ONLY).and_then(<[u8]>::first).is_some_and(|only| *only != 0),
         family,
         id,
     })
 }
 
-/// The attribute with the cgroup's identifier.
-fn cgroup(mut attributes: &[u8]) -> Option<u64> {
+/// The value of the attribute of that kind.
+fn attribute(mut attributes: &[u8], wanted: u16) -> Option<&[u8]> {
     while let (Some(length), Some(kind)) = (u16_at(attributes, 0), u16_at(attributes, 2)) {
         let length = usize::from(length);
-        if kind == CGROUP_ID {
-            return attributes.get(4..length)?.first_chunk().map(|bytes| u64::from_ne_bytes(*bytes));
+        if kind == wanted {
+            return attributes.get(4..length);
         }
         attributes = attributes.get(length.max(4).next_multiple_of(4)..)?;
     }

@@ -2,6 +2,8 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 
+use nix::sys::socket::{Backlog, SockaddrStorage, listen};
+
 use super::*;
 
 fn pair(at: &str) -> (TcpStream, TcpStream) {
@@ -49,6 +51,41 @@ fn an_ipv4_connection_of_an_ipv6_socket_is_listed_as_ipv4() {
     assert_eq!(found.remote, listener.local_addr().unwrap());
 }
 
+#[test]
+fn listening_sockets_are_listed_with_what_they_take() {
+    let diag = SockDiag::open().unwrap();
+    let listed = |family, at: SocketAddr| {
+        let mut found = None;
+        diag.listening(family, |local, v6_only| {
+            if local == at {
+                found = Some(v6_only);
+            }
+        })
+        .unwrap();
+        found
+    };
+    let v4 = TcpListener::bind("127.0.0.1:0").unwrap();
+    // Bound to an address of IPv6, a socket takes no IPv4 whatever was asked for.
+    let (v6, one) = (TcpListener::bind("[::]:0").unwrap(), TcpListener::bind("[::1]:0").unwrap());
+    let only = socket(AddressFamily::Inet6, SockType::Stream, SockFlag::SOCK_CLOEXEC, SockProtocol::Tcp).unwrap();
+    setsockopt(&only, sockopt::Ipv6V6Only, &true).unwrap();
+    bind(only.as_raw_fd(), &SockaddrStorage::from("[::]:0".parse::<SocketAddr>().unwrap())).unwrap();
+    listen(&only, Backlog::new(1).unwrap()).unwrap();
+    let only = TcpListener::from(only);
+    for (listener, family, v6_only) in
+        [(&v4, Family::V4, false), (&v6, Family::V6, false), (&one, Family::V6, true), (&only, Family::V6, true)]
+    {
+        let at = listener.local_addr().unwrap();
+        assert_eq!(listed(family, at), Some(v6_only), "{at}");
+    }
+    // A connection of it listens no more than one that is closed does.
+    let at = v4.local_addr().unwrap();
+    let client = TcpStream::connect(at).unwrap();
+    assert_eq!(listed(Family::V4, client.local_addr().unwrap()), None);
+    drop(v4);
+    assert_eq!(listed(Family::V4, at), None);
+}
+
 /// Closing takes `CAP_NET_ADMIN`; without it the kernel must be seen to refuse.
 #[test]
 fn a_closed_connection_ends_for_both_sides_and_no_other_does() {
@@ -73,7 +110,7 @@ fn a_closed_connection_ends_for_both_sides_and_no_other_does() {
 
 #[test]
 fn a_malformed_answer_is_an_error_and_ends() {
-    let good = message::list(2);
+    let good = message::list(2, message::ESTABLISHED);
     let mut short = good.clone();
     short[4] = 20;
     for part in [&good[..3], &good[..20], &[0; 16], &[255; 64], &short[..40]] {

@@ -74,6 +74,7 @@ fn rows(
             destination,
             header: header.map(|name| name.as_bytes()),
             host: Some(host.as_bytes()),
+            recalled: None,
             turn: 0,
         };
         let mut decision = decide(snapshot, &query);

@@ -5,7 +5,11 @@ use crate::config::{CapturedServices, Config, EXAMPLE, SpaceSpec};
 
 fn snapshot() -> Snapshot {
     let mut config = Config::parse(EXAMPLE, "example").unwrap().config;
-    config.topology.spaces.push(SpaceSpec { name: "orphan".to_owned(), parent: Some("gone".to_owned()) });
+    config.topology.spaces.push(SpaceSpec {
+        name: "orphan".to_owned(),
+        parent: Some("gone".to_owned()),
+        propagate: None,
+    });
     Snapshot::build(&config.topology, &config.routing, 1)
 }
 

@@ -92,7 +92,8 @@ fn the_first_copy_of_any_service_wakes_its_tree_and_the_last_that_goes_lays_it_t
     assert!(!inbound(&asleep, CapturedServices::Overridden, B_POD));
     // A copy in a space at fault is no copy: nothing can be routed there.
     let faulty = world(|config| {
-        config.topology.spaces[1] = SpaceSpec { name: "azureuser".to_owned(), parent: Some("gone".to_owned()) };
+        config.topology.spaces[1] =
+            SpaceSpec { name: "azureuser".to_owned(), parent: Some("gone".to_owned()), propagate: None };
     });
     assert_eq!(calls(&faulty, CapturedServices::Overridden, A_DEFAULT), Calls::None);
 }

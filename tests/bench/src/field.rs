@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use interceptor_tests::http::Connection;
 use interceptor_tests::{Agent, Pod};
 
-use crate::ground::{self, Ground, HTTP, LIMIT, ROUTE, UNDECLARED};
+use crate::ground::{self, Ground, HTTP, HTTP2, LIMIT, ROUTE, UNDECLARED};
 use crate::peers::{self, Peer};
 use crate::subject::Subject;
 use crate::usage::Program;
@@ -49,6 +49,15 @@ impl Field {
             Subject::Ours => ground::service(0, HTTP),
             Subject::Direct => ground::service(1, HTTP),
             peer => self.peer(peer)?.http,
+        })
+    }
+
+    /// Where its HTTP/2 is called.
+    pub(crate) fn http2(&self, subject: Subject) -> Result<SocketAddr> {
+        Ok(match subject {
+            Subject::Ours => ground::service(0, HTTP2),
+            Subject::Direct => ground::service(1, HTTP2),
+            peer => self.peer(peer)?.http2,
         })
     }
 

@@ -27,6 +27,8 @@ pub(crate) const ROUTE: &str = "azds-route-as: azureuser";
 pub(crate) const HTTP: u16 = 80;
 /// The port of the opaque service, which is declared as such.
 pub(crate) const OPAQUE: u16 = 9000;
+/// The port of the HTTP/2 service.
+pub(crate) const HTTP2: u16 = 82;
 /// The port of an HTTP service of which nothing is declared.
 pub(crate) const UNDECLARED: u16 = 81;
 /// The root space and the one that derives from it.
@@ -95,10 +97,12 @@ impl Ground {
     pub(crate) fn service_of(&self, n: usize) -> Result<Service> {
         let space = SPACES.get(n).context("there are two spaces")?;
         let [http, opaque, undeclared] = [upstream::HTTP, upstream::OPAQUE, upstream::HTTP];
+        let http2 = upstream::HTTP2;
         Ok(Service::new("upstream", space)
             .address(cluster_ip(n))
             .port("http", HTTP, http, Some("http"))
             .port("opaque", OPAQUE, opaque, Some("tcp"))
+            .port("http2", HTTP2, http2, Some("kubernetes.io/h2c"))
             .port("undeclared", UNDECLARED, undeclared, None)
             .endpoint(self.upstream(n)?))
     }

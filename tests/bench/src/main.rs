@@ -10,6 +10,7 @@ mod field;
 mod figures;
 mod files;
 mod ground;
+mod h2load;
 mod machine;
 mod markdown;
 mod peers;

@@ -32,6 +32,8 @@ pub(crate) struct Peer {
     pub(crate) process: Process,
     /// Where it takes HTTP, in the pod `plain`.
     pub(crate) http: SocketAddr,
+    /// Where it takes HTTP/2 with prior knowledge.
+    pub(crate) http2: SocketAddr,
     /// Where it takes opaque connections.
     pub(crate) opaque: SocketAddr,
 }
@@ -41,9 +43,11 @@ struct Plan {
     /// A directory of its own.
     dir: PathBuf,
     http: SocketAddr,
+    http2: SocketAddr,
     opaque: SocketAddr,
     /// The endpoints of default's and azureuser's copies.
     http_upstreams: [SocketAddr; 2],
+    http2_upstreams: [SocketAddr; 2],
     opaque_upstream: SocketAddr,
 }
 
@@ -57,13 +61,13 @@ pub(crate) fn start(ground: &Ground, subject: Subject, number: u16) -> Result<Pe
         Subject::Direct | Subject::Ours => bail!("{subject} is no peer"),
     };
     let mut process = ground.plain.spawn(program, args)?;
-    for port in [plan.http.port(), plan.opaque.port()] {
+    for port in [plan.http.port(), plan.http2.port(), plan.opaque.port()] {
         let listening = ground.plain.wait_listening(port, LIMIT);
         listening
             .or_else(|error| process.expect_running().and(Err(error)))
             .with_context(|| format!("starting {subject}"))?;
     }
-    Ok(Peer { process, http: plan.http, opaque: plan.opaque })
+    Ok(Peer { process, http: plan.http, http2: plan.http2, opaque: plan.opaque })
 }
 
 impl Plan {
@@ -75,8 +79,10 @@ impl Plan {
         Ok(Plan {
             dir,
             http: at(18_000 + number),
+            http2: at(17_000 + number),
             opaque: at(19_000 + number),
             http_upstreams: [default.at(upstream::HTTP), azureuser.at(upstream::HTTP)],
+            http2_upstreams: [default.at(upstream::HTTP2), azureuser.at(upstream::HTTP2)],
             opaque_upstream: default.at(upstream::OPAQUE),
         })
     }

@@ -51,6 +51,7 @@ pub(crate) mod metric {
 
     pub(crate) const RATE: Metric = Metric { name: "requests", unit: "1/s", better: Better::Higher };
     pub(crate) const P50: Metric = Metric { name: "p50", unit: "µs", better: Better::Lower };
+    pub(crate) const MEAN: Metric = Metric { name: "mean", unit: "µs", better: Better::Lower };
     pub(crate) const P99: Metric = Metric { name: "p99", unit: "µs", better: Better::Lower };
     pub(crate) const CPU: Metric = Metric { name: "CPU per request", unit: "µs", better: Better::Lower };
     pub(crate) const RSS: Metric = Metric { name: "RSS", unit: "MB", better: Better::Lower };

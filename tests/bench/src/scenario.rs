@@ -4,6 +4,7 @@
 //! one is a file and a line in [`ALL`].
 
 mod connect;
+mod h2;
 mod http;
 mod idle;
 mod mesh;
@@ -47,6 +48,7 @@ impl From<Vec<Row>> for Outcome {
 pub(crate) const ALL: &[Scenario] = &[
     http::SCENARIO,
     connect::SCENARIO,
+    h2::SCENARIO,
     opaque::SCENARIO,
     outside::SCENARIO,
     idle::SCENARIO,

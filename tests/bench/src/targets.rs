@@ -31,7 +31,7 @@ enum Bound {
 
 use Against::{BestPeer, One};
 use Bound::{AtLeast, AtMost, Same};
-use Subject::{Direct, HaProxy};
+use Subject::{Direct, Envoy, HaProxy};
 
 /// Scenario, case, metric, what our value is divided by (nothing: it is taken as it is), bound.
 type Target = (&'static str, &'static str, &'static str, Option<Against>, Bound);
@@ -44,6 +44,8 @@ const TARGETS: &[Target] = &[
     ("http",    "c32 100 B",      "p99",                  Some(One(HaProxy)),  AtMost(0.7)),
     ("http",    "c1 100 B",       "p50",                  Some(One(Direct)),   AtMost(1.5)),
     ("connect", "c32 100 B",      "requests",             Some(One(HaProxy)),  AtLeast(1.2)),
+    ("h2",      "c8 m32 100 B",   "requests",             Some(BestPeer),      AtLeast(1.3)),
+    ("h2",      "c8 m32 100 B",   "CPU per request",      Some(One(Envoy)),    AtMost(0.7)),
     ("opaque",  "upload kernel",  "throughput",           Some(One(Direct)),   AtLeast(0.65)),
     ("opaque",  "upload kernel",  "throughput",           Some(One(HaProxy)),  AtLeast(1.5)),
     ("opaque",  "download kernel", "throughput",          Some(One(Direct)),   AtLeast(0.85)),

@@ -12,6 +12,8 @@ use crate::ground::LIMIT;
 
 /// The port of the endpoints of the HTTP service.
 pub(crate) const HTTP: u16 = 8080;
+/// The port of the endpoints of the HTTP/2 service.
+pub(crate) const HTTP2: u16 = 8081;
 /// The port of the endpoints of the opaque service.
 pub(crate) const OPAQUE: u16 = 9000;
 
@@ -37,8 +39,9 @@ pub(crate) fn nginx(lab: &Lab, pod: &Pod) -> Result<Process> {
          keepalive_timeout 3600s; open_file_cache max=10; open_file_cache_valid 3600s; default_type text/plain;\n\
          client_body_temp_path {own}/body; proxy_temp_path {own}/proxy; fastcgi_temp_path {own}/fastcgi;\n\
          uwsgi_temp_path {own}/uwsgi; scgi_temp_path {own}/scgi;\n\
+         http2_max_concurrent_streams 1024;\n\
          server {{\n\
-         listen {HTTP} reuseport backlog=8192; root {own};\n\
+         listen {HTTP} reuseport backlog=8192; listen {HTTP2} http2 reuseport backlog=8192; root {own};\n\
          location = /100 {{ return 200 \"{BODY}\"; }}\n\
          location = /who {{ return 200 \"{name} $http_azds_route_as\"; }}\n\
          }}\n\

@@ -19,8 +19,8 @@ pub fn config(bytes: &[u8]) {
         }
     };
     let config = parsed.config;
-    let names = config.topology.spaces.iter().map(|space| &space.name).chain(&config.routing.route_headers);
-    for name in names {
+    let carriers = config.routing.route_headers.iter().map(ToString::to_string);
+    for name in config.topology.spaces.iter().map(|space| space.name.clone()).chain(carriers) {
         let plain = name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b':');
         assert!(plain && !name.is_empty(), "{name:?} would be written into a head");
     }
@@ -29,7 +29,7 @@ pub fn config(bytes: &[u8]) {
         for space in snapshot.spaces() {
             let header = Some(space.name.as_bytes());
             let direction = Direction::Outbound;
-            let query = Query { direction, workload: "", destination, header, host: None, turn: 0 };
+            let query = Query { direction, workload: "", destination, header, host: None, recalled: None, turn: 0 };
             assert!(!decide(&snapshot, &query).inject);
         }
     }

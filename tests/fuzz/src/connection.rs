@@ -7,11 +7,12 @@ use std::future::poll_fn;
 use std::io;
 use std::os::fd::OwnedFd;
 
+use interceptor::headers::Reader;
 use interceptor::net::buffer::BufferPool;
 use interceptor::net::side::Side;
 use interceptor::proxy::http1::exchange::{End, Exchange, RequestFacts};
 use interceptor::proxy::http1::head;
-use interceptor::proxy::http1::message::Message;
+use interceptor::proxy::http1::message::{Edit, Message};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::runtime::{Builder, Runtime};
@@ -107,7 +108,7 @@ impl Run<'_> {
         let mut whole = 0;
         loop {
             let head = loop {
-                match head::request(client.buffer.data(), &[]) {
+                match head::request(client.buffer.data(), &Reader::default()) {
                     Ok(Some(head)) => break head,
                     Err(_) => return (Stop::Refused, whole),
                     Ok(None) if client.buffer.len() >= MAX_HEAD => return (Stop::Refused, whole),
@@ -125,7 +126,7 @@ impl Run<'_> {
                 return (Stop::Refused, whole);
             };
             if self.inject {
-                message.add_line(head.insert_at, LINE.into());
+                message.edit([Some(Edit { at: head.insert_at, skip: 0, text: LINE.into() }), None]);
             }
             let facts = RequestFacts {
                 kind: head.kind,

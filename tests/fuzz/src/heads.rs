@@ -1,5 +1,7 @@
 //! Targets `request_head` and `response_head`: the readers of heads agree with the model, at every split.
 
+use interceptor::config::Routing;
+use interceptor::headers::Reader;
 use interceptor::proxy::http1::framing::Framing;
 use interceptor::proxy::http1::head::{self, HeadError, RequestHead, RequestKind};
 
@@ -10,8 +12,8 @@ const PREFIXES: usize = 24;
 
 /// A request head: the bytes are the head and what follows it.
 pub fn request_head(bytes: &[u8]) {
-    let routes = ["azds-route-as".to_owned(), "kubernetes-route-as".to_owned()];
-    let read = |bytes: &[u8]| head::request(bytes, &routes);
+    let reader = Reader::new(&Routing::default());
+    let read = |bytes: &[u8]| head::request(bytes, &reader);
     let result = read(bytes);
     match (&result, model::request(bytes)) {
         (Ok(Some(head)), Verdict::Head(len, facts)) => {
@@ -90,7 +92,7 @@ fn check_ranges(bytes: &[u8], head: &RequestHead) {
     check_line_ends(text);
     assert_eq!(text.get(head.insert_at..), Some(b"\r\n".as_slice()));
     assert!(text.get(..head.insert_at).is_some_and(|before| before.ends_with(b"\r\n")));
-    let route = head.route.as_ref().map(|(_, range)| range);
+    let route = head.found.route.as_ref().map(|(_, range)| range);
     for range in [Some(&head.method), Some(&head.target), head.host.as_ref(), route].into_iter().flatten() {
         let part = text.get(range.clone());
         assert!(part.is_some_and(|part| !part.contains(&b'\n') && !part.contains(&b'\r')), "{range:?}");

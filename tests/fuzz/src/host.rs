@@ -34,6 +34,7 @@ pub fn host(bytes: &[u8]) {
         destination: destinations[usize::from(flags >> 2 & 3)],
         header: (flags & 16 == 0).then_some(header),
         host: (flags & 32 == 0).then_some(host),
+        recalled: None,
         turn: usize::from(flags >> 6),
     };
     let decision = decide(snapshot, &query);

@@ -4,14 +4,8 @@
 use interceptor_tests::apiserver::Fault;
 use serde_json::{Value, json};
 
-use super::Cluster;
+use super::{Cluster, ask_metrics, watch};
 use crate::stage::{ask, routes, vip};
-
-/// What `status` says of the watch of a resource.
-fn watch<'s>(status: &'s Value, resource: &str) -> &'s Value {
-    let watches = status["source"]["watches"].as_array().unwrap();
-    watches.iter().find(|watch| watch["resource"] == resource).unwrap_or(&Value::Null)
-}
 
 #[test]
 fn what_is_known_serves_through_an_outage_and_nothing_is_captured_before_all_is_known() {
@@ -68,10 +62,4 @@ fn what_is_known_serves_through_an_outage_and_nothing_is_captured_before_all_is_
     assert_eq!(call("/back")["name"], "serviceb.dev");
     assert_eq!(cluster.server.calls().iter().filter(|call| call.verb == "list").count(), lists, "no new list");
     cluster.agent_mut().process().expect_running().unwrap();
-}
-
-fn ask_metrics(cluster: &Cluster) -> String {
-    let node = cluster.scene.lab.on_node();
-    let response = crate::stage::Client::new(node, "127.0.0.1:15020".parse().unwrap()).raw("/metrics", &["Host: x"]);
-    String::from_utf8(response.body).unwrap()
 }

@@ -5,9 +5,10 @@ use std::fs;
 use std::path::Path;
 
 use interceptor_tests::{Pod, Process};
+use serde_json::json;
 
 use super::site::{BACKEND, Site};
-use super::tools::{program, python};
+use super::tools::{packages, program, python};
 use crate::stage::vip;
 
 /// nginx with the site's files, and uploads below `/upload/`.
@@ -54,6 +55,62 @@ pub(crate) fn proxy_location(path: &str, via: &str) -> String {
          client_max_body_size 2g; add_header X-Via {via} always;\n\
          }}\n"
     )
+}
+
+/// nginx as a server of HTTP/2 without TLS, with the site's files.
+pub(crate) fn nginx_http2(site: &Site, pod: &Pod, space: &str) -> Process {
+    let dir = site.directory(pod);
+    let (own, files, above) = (dir.display(), site.files(), site.scene.lab.temp().display());
+    let files = files.display();
+    let text = format!(
+        "daemon off; user root; worker_processes 1; pid {own}/pid; error_log stderr warn;\n\
+         events {{ worker_connections 256; }}\n\
+         http {{\n\
+         access_log off; client_body_temp_path {own}/body; proxy_temp_path {own}/proxy; fastcgi_temp_path {own}/fastcgi;\n\
+         uwsgi_temp_path {own}/uwsgi; scgi_temp_path {own}/scgi;\n\
+         server {{\n\
+         listen 8080 http2; listen [::]:8080 http2; root {files};\n\
+         add_header X-Space {space} always; add_header X-Route $http_azds_route_as always;\n\
+         location /upload/ {{ root {above}; dav_methods PUT; client_max_body_size 2g; }}\n\
+         }}\n\
+         }}\n"
+    );
+    let file = written(&dir, "nginx.conf", &text);
+    pod.spawn("nginx", ["-c", &file, "-e", "stderr"]).unwrap()
+}
+
+/// Envoy as a server of HTTP/2 without TLS that answers by itself.
+pub(crate) fn envoy_http2(site: &Site, pod: &Pod, space: &str) -> Process {
+    let dir = site.directory(pod);
+    let header = |key: &str, value: &str| json!({ "header": { "key": key, "value": value } });
+    let headers = [header("x-space", space), header("x-route", "%REQ(azds-route-as)%")];
+    let body = "x".repeat(4000);
+    let route = json!({
+        "match": { "prefix": "/" },
+        "direct_response": { "status": 200, "body": { "inline_string": body } },
+        "response_headers_to_add": headers,
+    });
+    let manager = json!({
+        "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "http",
+        "codec_type": "HTTP2",
+        "http_filters": [{
+            "name": "envoy.filters.http.router",
+            "typed_config": { "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router" },
+        }],
+        "route_config": { "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": [route] }] },
+    });
+    let listener = json!({
+        "address": { "socket_address": { "address": "::", "ipv4_compat": true, "port_value": 8080 } },
+        "filter_chains": [{ "filters": [{
+            "name": "envoy.filters.network.http_connection_manager", "typed_config": manager,
+        }] }],
+    });
+    let text = json!({ "static_resources": { "listeners": [listener] } }).to_string();
+    let file = written(&dir, "envoy.yaml", &text);
+    let program = packages("bench").join("envoy/_bin/envoy");
+    let args = ["-c", &file, "--concurrency", "1", "--disable-hot-restart", "-l", "error"];
+    pod.spawn(&program, args).unwrap()
 }
 
 /// HAProxy before the backend. Its `X-Space` is its own; `X-Backend` is the space of whoever answered it.

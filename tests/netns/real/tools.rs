@@ -63,7 +63,7 @@ pub(crate) fn python(variables: &[String]) -> Vec<String> {
     let (python, packages) = PYTHON.get_or_init(|| {
         let output = Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output().unwrap();
         assert!(output.status.success(), "python3: {}", String::from_utf8_lossy(&output.stderr));
-        (String::from_utf8(output.stdout).unwrap().trim().to_owned(), packages())
+        (String::from_utf8(output.stdout).unwrap().trim().to_owned(), packages("python"))
     });
     let mut command = vec!["env".to_owned(), format!("PYTHONPATH={}", packages.display())];
     // Nothing is written beside our programs, which lie in the source tree.
@@ -73,12 +73,20 @@ pub(crate) fn python(variables: &[String]) -> Vec<String> {
     command
 }
 
-/// Where `cargo xtask setup` has put the packages: below cargo's target directory, which it finds in the same way.
-fn packages() -> PathBuf {
+/// Runs one of our Node programs with the packages from npm.
+pub(crate) fn node_grpc(place: &Place, args: &[&str]) -> String {
+    let modules = format!("NODE_PATH={}/node_modules", packages("node").display());
+    let (name, args) = args.split_first().unwrap();
+    run(place, &[&["env", &modules, "node", &program(name)], args].concat())
+}
+
+/// Where `cargo xtask setup` has put the packages of PyPI (`python`) or npm (`node`): below cargo's target directory, which
+/// it finds in the same way.
+pub(crate) fn packages(kind: &str) -> PathBuf {
     let running = env::current_exe().unwrap();
     let tagged = running.ancestors().find(|dir| dir.join("CACHEDIR.TAG").is_file());
     let target = tagged.map_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../target").into(), Path::to_path_buf);
-    let dir = target.join("test-tools/python");
-    assert!(dir.join("installed.txt").is_file(), "no Python packages in {}: run `cargo xtask setup`", dir.display());
+    let dir = target.join("test-tools").join(kind);
+    assert!(dir.join("installed.txt").is_file(), "no packages in {}: run `cargo xtask setup`", dir.display());
     dir
 }

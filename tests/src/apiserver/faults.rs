@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::answer::Refusal;
 use super::resource::Resource;
+use super::secure::Credential;
 
 /// How a request goes wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +58,8 @@ pub struct Call {
     pub query: String,
     /// The client's name for itself.
     pub user_agent: String,
+    /// How the client has shown who it is.
+    pub credential: Credential,
     /// When it came.
     pub at: Instant,
 }

@@ -15,6 +15,7 @@ use super::answer::{Body, Broken, Refusal, bytes_response, json_response, stream
 use super::discovery;
 use super::faults::{Call, Fault};
 use super::resource::Target;
+use super::secure::Peer;
 use super::selector::Selector;
 use super::store::{Edit, Key};
 use super::watching::Watch;
@@ -23,8 +24,16 @@ use super::watching::Watch;
 const WATCH_SECONDS: u64 = 1800;
 
 /// Answers a request; the error ends its connection.
-pub(crate) async fn handle(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<Body>, Broken> {
+pub(crate) async fn handle(
+    shared: Arc<Shared>,
+    peer: Peer,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Broken> {
     let (head, body) = request.into_parts();
+    let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let Some(credential) = shared.tokens().admit(peer, header("authorization")) else {
+        return Ok(Refusal::of(401, "Unauthorized").response());
+    };
     let path = head.uri.path().to_owned();
     let Some(target) = Target::parse(&path) else {
         return Ok(match discovery::answer(&path) {
@@ -34,7 +43,6 @@ pub(crate) async fn handle(shared: Arc<Shared>, request: Request<Incoming>) -> R
     };
     let query = Query::parse(head.uri.query().unwrap_or_default());
     let verb = verb(&head.method, &target, &query);
-    let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let part = target.subresource.as_ref().map(|part| format!("/{part}")).unwrap_or_default();
     let call = Call {
         verb: verb.to_owned(),
@@ -43,6 +51,7 @@ pub(crate) async fn handle(shared: Arc<Shared>, request: Request<Incoming>) -> R
         namespace: target.namespace.clone(),
         query: head.uri.query().unwrap_or_default().to_owned(),
         user_agent: header("user-agent").to_owned(),
+        credential,
         at: Instant::now(),
     };
     let fault = match shared.faults().judge(call, target.resource) {
@@ -101,7 +110,11 @@ impl Asked<'_> {
                 Ok(json_response(code, &object))
             }
             "delete" => {
-                let object = shared.store().delete(resource, &self.key())?;
+                let object = {
+                    let mut store = shared.store();
+                    self.preconditions(&*store.get(resource, &self.key())?)?;
+                    store.delete(resource, &self.key())?
+                };
                 shared.tell();
                 Ok(json_response(200, &object))
             }
@@ -127,6 +140,19 @@ impl Asked<'_> {
 
     fn object(&self) -> Result<Value, Refusal> {
         serde_json::from_slice(&self.body).map_err(|error| Refusal::of(400, format!("the body is no JSON: {error}")))
+    }
+
+    /// Whether the object is still the one that is to be deleted.
+    fn preconditions(&self, object: &Value) -> Result<(), Refusal> {
+        let wanted = if self.body.is_empty() { Value::Null } else { self.object()?["preconditions"].take() };
+        for key in ["uid", "resourceVersion"] {
+            let (wanted, there) = (&wanted[key], &object["metadata"][key]);
+            if !wanted.is_null() && wanted != there {
+                let message = format!("Precondition failed: {key} in precondition: {wanted}, in object meta: {there}");
+                return Err(Refusal::of(409, message));
+            }
+        }
+        Ok(())
     }
 
     fn patch(&self) -> Result<Edit, Refusal> {

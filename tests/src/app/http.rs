@@ -1,7 +1,7 @@
 //! `pod http`: an HTTP/1.1 application that answers with what it saw, and calls another service if asked.
 //!
 //! It stands for serviceA and serviceB of the worked example: on a path that starts with `/call` it calls its upstream
-//! and copies the route headers it was given, nothing else.
+//! and copies the headers that it was told to forward, nothing else. `/call?wait=MS` takes that long before it does.
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::serve;
 use crate::http::{Connection, Message};
 
-/// The header that the application propagates.
+/// The header that the application propagates, unless it is told otherwise.
 pub const ROUTE_HEADER: &str = "azds-route-as";
 
 /// What `pod http` serves.
@@ -25,6 +25,8 @@ pub struct Options {
     pub listen: SocketAddr,
     /// What it calls.
     pub call: Option<Upstream>,
+    /// The headers that it copies to its upstream.
+    pub forward: Vec<String>,
     /// Keep one upstream connection for all requests of a connection, instead of one per request.
     pub keep_alive: bool,
 }
@@ -80,7 +82,9 @@ fn connection(stream: TcpStream, peer: SocketAddr, options: &Options) -> Result<
             "local": unmapped(local),
         });
         if let Some(upstream) = options.call.as_ref().filter(|_| request.target().starts_with("/call")) {
-            let called = call(upstream, &request, &mut kept);
+            let wait = request.target().split_once("?wait=").and_then(|(_, ms)| ms.parse().ok());
+            std::thread::sleep(Duration::from_millis(wait.unwrap_or(0)));
+            let called = call(upstream, &request, &options.forward, &mut kept);
             if !options.keep_alive || called.is_err() {
                 kept = None;
             }
@@ -104,8 +108,13 @@ fn response(request: &Message, answer: &Value) -> Vec<u8> {
     if request.method() == "HEAD" { head.into_bytes() } else { (head + &body).into_bytes() }
 }
 
-/// Calls the upstream with the route headers of `request`, and returns the JSON that it answered.
-fn call(upstream: &Upstream, request: &Message, kept: &mut Option<Connection<TcpStream>>) -> Result<Value> {
+/// Calls the upstream with those headers of `request`, and returns the JSON that it answered.
+fn call(
+    upstream: &Upstream,
+    request: &Message,
+    forward: &[String],
+    kept: &mut Option<Connection<TcpStream>>,
+) -> Result<Value> {
     let connection = match kept {
         Some(connection) => connection,
         None => {
@@ -116,8 +125,10 @@ fn call(upstream: &Upstream, request: &Message, kept: &mut Option<Connection<Tcp
         }
     };
     let mut head = format!("GET {} HTTP/1.1\r\nHost: {}\r\n", upstream.path, upstream.host);
-    for value in request.all(ROUTE_HEADER) {
-        head.push_str(&format!("{ROUTE_HEADER}: {value}\r\n"));
+    for name in forward {
+        for value in request.all(name) {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
     }
     head.push_str("\r\n");
     connection.send(head.as_bytes()).with_context(|| format!("calling {}", upstream.host))?;

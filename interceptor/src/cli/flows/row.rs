@@ -21,6 +21,7 @@ const MORE: &[&str] = &[
     "CONNECT",
     "FIRST BYTE",
     "RTT",
+    "NOTES",
     "ERROR",
 ];
 /// Rows come one by one; these widths keep most of them in line from the first on.
@@ -81,6 +82,7 @@ fn more(flow: &FlowLine) -> Vec<Cell> {
         or_dash(flow.connect_us.map(took)),
         or_dash(flow.first_byte_us.map(took)),
         or_dash(flow.kernel.map(|facts| took(u64::from(facts.srtt_us)))),
+        list(flow.notes.iter().cloned()),
         error,
     ]
 }

@@ -8,6 +8,7 @@ use crate::config::{CapturedServices, SpaceSpec};
 use crate::explain::{ExplainRequest, explain};
 use crate::flow::{Record, Verdict, samples, write_line};
 use crate::preflight::{Finding, State};
+use crate::propagate::Recalled;
 use crate::route::Direction;
 use crate::snapshot::Snapshot;
 use crate::status::{CapturedCounts, Established, HookState, WorkloadState};
@@ -27,7 +28,7 @@ fn assert_prints(expected: &str, print: impl FnOnce(&mut Screen<'_>) -> anyhow::
 }
 
 fn space(name: &str, parent: Option<&str>) -> SpaceSpec {
-    SpaceSpec { name: name.to_owned(), parent: parent.map(str::to_owned) }
+    SpaceSpec { name: name.to_owned(), parent: parent.map(str::to_owned), propagate: None }
 }
 
 #[test]
@@ -199,7 +200,7 @@ fn an_explanation_reads_as_text() {
     let answer = {
         let state = state();
         let snapshot = state.snapshot.load();
-        explain(&snapshot, &Wanted::new(&snapshot, state.services), &request).unwrap()
+        explain(&snapshot, &Wanted::new(&snapshot, state.services), &request, |_| Recalled::Unknown).unwrap()
     };
     assert_prints(
         "

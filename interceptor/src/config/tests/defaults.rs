@@ -8,7 +8,9 @@ use crate::config::load::load;
 use crate::config::path::Path;
 use crate::config::schema::{KEYS, Presence};
 use crate::config::yaml::{Node, Value};
-use crate::config::{CapturedServices, Config, EXAMPLE, NetnsRef, PodUid, PortSpec, Routing, SpaceSpec, defaults};
+use crate::config::{
+    CapturedServices, Config, EXAMPLE, NetnsRef, PodUid, PortSpec, PropagateMode, Routing, SpaceSpec, defaults,
+};
 
 fn parse(text: &str) -> Config {
     Config::parse(text, "f").unwrap_or_else(|errors| panic!("{text}\n{errors}")).config
@@ -53,8 +55,15 @@ fn the_example_is_the_worked_example_and_nothing_is_wrong_with_it() {
     let parsed = Config::parse(EXAMPLE, "f").unwrap();
     assert_eq!(parsed.warnings, []);
     let Config { topology, routing, capture, .. } = parsed.config;
-    let space = |name: &str, parent: Option<&str>| SpaceSpec { name: name.into(), parent: parent.map(Into::into) };
-    assert_eq!(topology.spaces, [space("default", None), space("azureuser", Some("default"))]);
+    let space = |name: &str, parent: Option<&str>| SpaceSpec {
+        name: name.into(),
+        parent: parent.map(Into::into),
+        propagate: None,
+    };
+    let azureuser = SpaceSpec { propagate: Some(PropagateMode::SingleFlight), ..space("azureuser", Some("default")) };
+    assert_eq!(topology.spaces, [space("default", None), azureuser]);
+    assert_eq!(topology.workloads[0].propagate, Some(PropagateMode::Trace));
+    assert_eq!(topology.workloads[1].propagate, None);
     let services: Vec<_> = topology.services.iter().map(|s| (s.name.as_str(), s.space.as_str())).collect();
     assert_eq!(services, [("serviceA", "default"), ("serviceA", "azureuser"), ("serviceB", "default")]);
     assert_eq!(topology.services[1].endpoints[0].ports, [("http".to_owned(), 8081)]);
@@ -71,6 +80,7 @@ fn the_example_shows_the_defaults_of_all_settings_but_those_that_have_none() {
     let mut config = parse(EXAMPLE);
     config.topology = Default::default();
     config.routing.ingress_suffixes.clear();
+    assert_eq!(config.routing.inject.take().as_deref(), Some(Routing::default().injected()));
     config.capture.cgroup = None;
     assert_eq!(config.ingress.tls_secret.take().as_deref(), Some("{service}-tls"));
     assert_eq!(config.ingress.annotations.len(), 1);
@@ -83,7 +93,8 @@ fn a_default_in_the_table_is_what_the_parser_uses() {
     for key in KEYS {
         let (section, name) = key.split();
         if let (Presence::Default(yaml), false) = (key.presence, section.contains('[')) {
-            let text = format!("{section}: {{{name}: {yaml}}}");
+            let nested = |text, part| format!("{part}: {{{text}}}");
+            let text = section.rsplit('.').fold(format!("{name}: {yaml}"), nested);
             assert_eq!(parse(&text), Config::default(), "{text}");
         }
     }
@@ -96,6 +107,12 @@ fn the_bounds_in_the_table_are_those_of_the_parser() {
     assert!(kind("proxy.workers").ends_with(&bounds(&defaults::WORKERS_BOUNDS)));
     assert!(kind("proxy.max_connections").ends_with(&bounds(&defaults::MAX_CONNECTIONS_BOUNDS)));
     assert!(kind("proxy.max_head_bytes").ends_with(&bounds(&defaults::MAX_HEAD_BOUNDS)));
+    let http2 = |name: &str| kind(&format!("proxy.http2.{name}"));
+    assert!(http2("max_concurrent_streams").ends_with(&bounds(&defaults::HTTP2_STREAMS_BOUNDS)));
+    assert!(http2("stream_window").ends_with(&bounds(&defaults::HTTP2_WINDOW_BOUNDS)));
+    assert!(http2("connection_window").ends_with(&bounds(&defaults::HTTP2_WINDOW_BOUNDS)));
+    assert!(http2("max_resets").ends_with(&bounds(&defaults::HTTP2_FRAMES_BOUNDS)));
+    assert!(http2("max_control_frames").ends_with(&bounds(&defaults::HTTP2_FRAMES_BOUNDS)));
     assert!(kind("dns.max_in_flight").ends_with(&bounds(&defaults::DNS_IN_FLIGHT_BOUNDS)));
     assert!(kind("flows.capacity").ends_with(&bounds(&defaults::FLOWS_BOUNDS)));
     assert!(kind("workloads[].pid").ends_with(&bounds(&defaults::PID_BOUNDS)));
@@ -128,14 +145,15 @@ fn every_setting_can_be_changed() {
     let config = parse(
         "routing: {route_headers: [X-Space, Azds-Route-As], ingress_suffixes: [.EUS.Azds.IO.], default_space: none, same_space: endpoint}
 capture: {cgroup: /c, outbound_port: 1, heartbeat_timeout: 500ms, fail: closed, pin_directory: /p, services: overridden, close_established: true}
-proxy: {workers: 3, connect_timeout: 1s, detect_timeout: 2s, head_timeout: 3s, first_byte_timeout: 5s, idle_timeout: 4s, drain_timeout: 6s, max_connections: 7, max_head_bytes: 1024, splice: copy}
+proxy: {workers: 3, connect_timeout: 1s, detect_timeout: 2s, head_timeout: 3s, first_byte_timeout: 5s, idle_timeout: 4s, drain_timeout: 6s, max_connections: 7, max_head_bytes: 1024, splice: copy, http2: {max_concurrent_streams: 100, stream_window: 65535, connection_window: 65536, max_resets: 101, max_control_frames: 102}}
 admin: {socket: /s}
 metrics: {address: off}
 flows: {capacity: 1}
 ingress: {class: c, tls_secret: 's-{service}', annotations: {example.org/a: b, c: 'true'}}
 dns: {enabled: false, cluster_domain: .K8S.Example.org., servers: [10.96.0.10, 'fd00::a', 127.0.0.1], max_in_flight: 8}",
     );
-    assert_eq!(config.routing.route_headers, ["x-space", "azds-route-as"]);
+    let carriers: Vec<String> = config.routing.route_headers.iter().map(ToString::to_string).collect();
+    assert_eq!(carriers, ["x-space", "azds-route-as"]);
     assert_eq!(config.routing.ingress_suffixes, ["eus.azds.io"]);
     let kept = Routing::default();
     assert!(config.routing.default_space != kept.default_space && config.routing.same_space != kept.same_space);
@@ -151,6 +169,9 @@ dns: {enabled: false, cluster_domain: .K8S.Example.org., servers: [10.96.0.10, '
     assert_eq!(proxy.drain_timeout.as_secs(), 6);
     assert_eq!(proxy.first_byte_timeout.map(|timeout| timeout.as_secs()), Some(5));
     assert_eq!(proxy.splice, crate::config::Splice::Copy);
+    let http2 = proxy.http2;
+    let bounds = [http2.max_concurrent_streams, http2.stream_window, http2.connection_window, http2.max_resets];
+    assert_eq!((bounds, http2.max_control_frames), ([100, 65_535, 65_536, 101], 102));
     assert_eq!((config.admin.socket, config.metrics.address), (PathBuf::from("/s"), None));
     assert_eq!(config.flows.capacity, 1);
     let ingress = config.ingress;

@@ -208,7 +208,7 @@ fn headers_and_suffixes() {
     says(
         "routing:\n  route_headers: [a b, X-A, x-a, Host, Transfer-Encoding]\n  ingress_suffixes: ['a:80', '*.a.b', 'a..b', A.B., .a.b]",
         &[
-            "f:2:19: routing.route_headers[0]: expected a header name, found \"a b\"",
+            "f:2:19: routing.route_headers[0]: expected a header name, baggage/KEY or tracestate/KEY, found \"a b\"",
             "f:2:29: routing.route_headers[2]: \"x-a\" is there already, in line 2",
             "f:2:34: routing.route_headers[3]: \"host\" frames or directs messages, it cannot carry a space",
             "f:2:40: routing.route_headers[4]: \"transfer-encoding\" frames or directs messages, it cannot carry a space",
@@ -222,6 +222,35 @@ fn headers_and_suffixes() {
         "routing",
         "route_headers",
         &[("[]", "at least one header is needed"), ("x", "expected a list, found \"x\"")],
+    );
+}
+
+#[test]
+fn what_carries_a_space_and_what_is_added() {
+    let carrier = "expected a header name, baggage/KEY or tracestate/KEY, found";
+    says(
+        "routing:
+  route_headers: [x, 'baggage:k', baggage/k, Baggage/k, baggage=j, tracestate/K, tracestate/t]
+  inject: [x, y, tracestate/t]
+propagate:
+  mode: always
+  trace_ids: [traceparent, Host, a b]
+  grace: 2h
+  max_traces: 0
+spaces: [{name: s, propagate: sometimes}]",
+        &[
+            &format!("f:2:22: routing.route_headers[1]: {carrier} \"baggage:k\"; write baggage/k"),
+            "f:2:46: routing.route_headers[3]: \"baggage/k\" is there already, in line 2",
+            &format!("f:2:57: routing.route_headers[4]: {carrier} \"baggage=j\"; write baggage/j"),
+            "f:3:15: routing.inject[1]: y is added, but not read: it is not among routing.route_headers; add it there",
+            "f:3:18: routing.inject[2]: tracestate/t cannot be added: tracestate belongs to the tracers that write it; add a header or a baggage member",
+            "f:5:9: propagate.mode: expected off, trace, single-flight or thread, found \"always\"",
+            "f:6:28: propagate.trace_ids[1]: \"host\" frames or directs messages, it cannot have a trace id",
+            "f:6:34: propagate.trace_ids[2]: expected a header name, found \"a b\"",
+            "f:7:10: propagate.grace: expected a duration from 0h to 1h, found \"2h\"",
+            "f:8:15: propagate.max_traces: expected a number from 1 to 1000000, found \"0\"",
+            "f:9:31: spaces[0].propagate: expected off, trace, single-flight or thread, found \"sometimes\"",
+        ],
     );
 }
 

@@ -6,6 +6,7 @@ fn spaces(list: &[(&str, &str)]) -> Vec<SpaceSpec> {
     let space = |(name, parent): &(&str, &str)| SpaceSpec {
         name: (*name).to_owned(),
         parent: (!parent.is_empty()).then(|| (*parent).to_owned()),
+        propagate: None,
     };
     list.iter().map(space).collect()
 }

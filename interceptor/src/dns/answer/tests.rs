@@ -24,7 +24,11 @@ fn service(name: &str, space: &str, addresses: &[&str], endpoints: &[&str]) -> S
 }
 
 fn snapshot() -> Snapshot {
-    let space = |name: &str, parent: Option<&str>| SpaceSpec { name: name.into(), parent: parent.map(Into::into) };
+    let space = |name: &str, parent: Option<&str>| SpaceSpec {
+        name: name.into(),
+        parent: parent.map(Into::into),
+        propagate: None,
+    };
     let pods: Vec<String> = (1..=250).map(|last| format!("10.244.7.{last}")).collect();
     let pods: Vec<&str> = pods.iter().map(String::as_str).collect();
     let topology = Topology {

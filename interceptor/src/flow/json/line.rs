@@ -75,6 +75,9 @@ pub struct FlowLine {
     pub first_byte_us: Option<u64>,
     /// In all.
     pub duration_us: u64,
+    /// What else is worth knowing of a request, as words.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// What the kernel knows of the application's socket.
     pub kernel: Option<FlowKernel>,
 }

@@ -35,7 +35,7 @@ fn a_request_reads_as_documented() {
         r#""chain":[{"space":"azureuser","outcome":"no_service"},{"space":"default","outcome":"taken"}],"#,
         r#""target":{"kind":"original","address":"10.96.0.2:80","service":"serviceB","space":"default"},"#,
         r#""verdict":"forwarded","reason":"same_space","route_reason":"same_space","side":null,"error":null,"#,
-        r#""bytes_in":120,"bytes_out":310,"connect_us":180,"first_byte_us":900,"duration_us":1234}"#,
+        r#""bytes_in":120,"bytes_out":310,"connect_us":180,"first_byte_us":900,"duration_us":1234,"grpc_status":null,"notes":[]}"#,
         "\n"
     );
     assert_eq!(line(&samples::request(9)), expected);

@@ -22,8 +22,10 @@ impl<'f> Tree<'f> {
     pub(super) fn new(namespaces: &'f [Namespace]) -> Self {
         let mut spaces: Vec<&Namespace> = namespaces.iter().filter(|namespace| namespace.space).collect();
         spaces.sort_unstable_by_key(|space| &space.name);
-        let specs: Vec<SpaceSpec> =
-            spaces.iter().map(|space| SpaceSpec { name: space.name.clone(), parent: space.parent.clone() }).collect();
+        let specs: Vec<SpaceSpec> = spaces
+            .iter()
+            .map(|space| SpaceSpec { name: space.name.clone(), parent: space.parent.clone(), propagate: None })
+            .collect();
         let mut usable: HashMap<&str, &Namespace> = spaces.iter().map(|space| (&*space.name, *space)).collect();
         let mut problems = Vec::new();
         for (index, fault) in space_faults(&specs) {

@@ -6,7 +6,7 @@ use std::io;
 use std::task::{Context, Poll};
 
 use super::head::{self, HeadError, RequestKind, ResponseHead};
-use super::message::{Message, MoveError};
+use super::message::{Edit, Message, MoveError};
 use crate::net::side::Side;
 
 /// How an exchange ended.
@@ -267,7 +267,8 @@ impl Exchange {
             let convenient = self.request.is_done() && client.buffer.is_empty() && !self.switches_at(head.status);
             if self.last && self.keep_alive && convenient {
                 // Before the empty line that ends the head.
-                message.add_line(head.len.saturating_sub(2), CLOSE.into());
+                let at = head.len.saturating_sub(2);
+                message.edit([Some(Edit { at, skip: 0, text: CLOSE.into() }), None]);
                 self.keep_alive = false;
             }
             self.response = Response::Body(message);

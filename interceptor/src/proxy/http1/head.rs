@@ -9,6 +9,7 @@ use std::ops::Range;
 use httparse::{Header, Request, Response, Status};
 
 use super::framing::{Framing, LengthError, LengthFields};
+use crate::headers::{Found, Reader};
 
 /// Header fields that a head may have. Common servers allow about a hundred.
 const MAX_FIELDS: usize = 128;
@@ -24,8 +25,8 @@ pub struct RequestHead {
     pub target: Range<usize>,
     /// The Host field's value, or the authority of an absolute target (RFC 9112, section 3.2.2).
     pub host: Option<Range<usize>>,
-    /// The first configured route header that is there: its place in the configuration, its value.
-    pub route: Option<(usize, Range<usize>)>,
+    /// What its fields say of its space and its traces.
+    pub found: Found<Range<usize>>,
     /// Where a line can be added: before the empty line.
     pub insert_at: usize,
     /// The body's framing.
@@ -92,11 +93,11 @@ pub enum HeadError {
     Status,
 }
 
-/// Reads a request head; `None` while it is incomplete. `route_headers` are lower case, in order of precedence.
+/// Reads a request head; `None` while it is incomplete. `reader` knows the fields that say something of its space.
 ///
 /// # Errors
 /// Where the head must not be passed on.
-pub fn request(bytes: &[u8], route_headers: &[String]) -> Result<Option<RequestHead>, HeadError> {
+pub fn request(bytes: &[u8], reader: &Reader) -> Result<Option<RequestHead>, HeadError> {
     check_beginning(bytes)?;
     let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut request = Request::new(&mut []);
@@ -108,7 +109,7 @@ pub fn request(bytes: &[u8], route_headers: &[String]) -> Result<Option<RequestH
     let (method, target) = (request.method.unwrap_or_default(), request.path.unwrap_or_default());
     let mut lengths = LengthFields::default();
     let mut connection = ConnectionFields::default();
-    let (mut host, mut route, mut upgrade) = (None, None::<(usize, Range<usize>)>, false);
+    let (mut host, mut found, mut upgrade) = (None, Found::default(), false);
     let mut binds_credentials = false;
     for field in request.headers.iter() {
         match Known::of(field) {
@@ -119,14 +120,7 @@ pub fn request(bytes: &[u8], route_headers: &[String]) -> Result<Option<RequestH
             Known::Host if host.is_some() => return Err(HeadError::SeveralHosts),
             Known::Host => host = Some(range_in(bytes, field.value)),
             Known::Authorization => binds_credentials |= counts_for_connection(field.value),
-            Known::Other => {
-                let place = route_headers.iter().position(|name| field.name.eq_ignore_ascii_case(name));
-                if let Some(place) = place
-                    && route.as_ref().is_none_or(|(earlier, _)| place < *earlier)
-                {
-                    route = Some((place, range_in(bytes, field.value)));
-                }
-            }
+            Known::Other => reader.see(&mut found, field.name.as_bytes(), field.value),
         }
     }
     let kind = match method {
@@ -144,7 +138,7 @@ pub fn request(bytes: &[u8], route_headers: &[String]) -> Result<Option<RequestH
         method: range_in(bytes, method.as_bytes()),
         target: range_in(bytes, target.as_bytes()),
         host: authority(target).map(|authority| range_in(bytes, authority.as_bytes())).or(host),
-        route,
+        found: found.map(|part| range_in(bytes, part)),
         insert_at: len.saturating_sub(2),
         framing,
         keep_alive: connection.keep_alive(http10),
@@ -287,13 +281,10 @@ fn range_in(bytes: &[u8], part: &[u8]) -> Range<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn routes() -> Vec<String> {
-        vec!["azds-route-as".to_owned(), "kubernetes-route-as".to_owned()]
-    }
+    use crate::config::Routing;
 
     fn read(text: &str) -> Result<Option<RequestHead>, HeadError> {
-        request(text.as_bytes(), &routes())
+        request(text.as_bytes(), &Reader::new(&Routing::default()))
     }
 
     #[test]
@@ -307,7 +298,7 @@ mod tests {
             let head = read(&text[..len]).unwrap().unwrap();
             let at = |range: Range<usize>| &text[range];
             assert_eq!((at(head.method), at(head.target), at(head.host.unwrap())), ("POST", "/a?b", "b:80"));
-            let (place, value) = head.route.unwrap();
+            let (place, value) = head.found.route.unwrap();
             assert_eq!((place, at(value)), (0, "azureuser"));
             assert_eq!((head.len, &text[head.insert_at..head.len]), (end, "\r\n"));
             assert_eq!((head.framing, head.keep_alive, head.idempotent), (Framing::Length(3), true, false));
@@ -323,7 +314,7 @@ mod tests {
             ("azds-route-as:\r\n", 0, ""),
         ] {
             let text = format!("GET / HTTP/1.1\r\nHost: x\r\n{fields}\r\n");
-            let (found, range) = read(&text).unwrap().unwrap().route.unwrap();
+            let (found, range) = read(&text).unwrap().unwrap().found.route.unwrap();
             assert_eq!((found, &text[range]), (place, value), "{fields:?}");
         }
     }

@@ -1,7 +1,7 @@
 //! One direction of an exchange: moves one message, head and body, from one side to the other as it arrives.
 //!
-//! Bytes go out as they came; a line may be added at one place of the head. Nothing is collected: what was read is
-//! written before more is read.
+//! Bytes go out as they came; lines may be added at two places of the head, or another head put in its place. Nothing is
+//! collected: what was read is written before more is read.
 
 use std::io::{self, IoSlice};
 use std::task::{Context, Poll, ready};
@@ -37,9 +37,9 @@ pub struct Message {
     framing: Framing,
     /// Bytes at the front of the sender's buffer that may be written.
     ready: usize,
-    /// How many of them (and of the added line) were written.
+    /// How many of them (and of what was added) were written.
     written: usize,
-    added: Option<Added>,
+    edits: Edits,
     /// Keep what was written in the buffer, to be able to write it again to another upstream.
     hold: bool,
     moved: u64,
@@ -49,11 +49,18 @@ pub struct Message {
     pipe: Option<Pipe>,
 }
 
-/// A line added to a head.
+/// What is changed of a head: at most two places, in order.
+pub type Edits = [Option<Edit>; 2];
+
+/// Something put into a head, perhaps in the place of something else.
 #[derive(Debug)]
-struct Added {
-    at: usize,
-    line: Box<[u8]>,
+pub struct Edit {
+    /// Where, counted from the head's front.
+    pub at: usize,
+    /// How many bytes are left out there.
+    pub skip: usize,
+    /// What comes in their place.
+    pub text: Box<[u8]>,
 }
 
 impl Message {
@@ -64,7 +71,16 @@ impl Message {
     pub fn new(from: &Side, head_len: usize, mut framing: Framing) -> Result<Self, ChunkError> {
         let body = framing.take(from.buffer.data().get(head_len..).unwrap_or_default())?;
         let ready = head_len + body;
-        Ok(Self { framing, ready, written: 0, added: None, hold: false, moved: 0, may_splice: false, pipe: None })
+        Ok(Self {
+            framing,
+            ready,
+            written: 0,
+            edits: Edits::default(),
+            hold: false,
+            moved: 0,
+            may_splice: false,
+            pipe: None,
+        })
     }
 
     /// Lets a long body move by splice(2), which does not touch the bytes.
@@ -72,9 +88,9 @@ impl Message {
         self.may_splice = true;
     }
 
-    /// Adds a line at an offset of the head.
-    pub fn add_line(&mut self, at: usize, line: Box<[u8]>) {
-        self.added = Some(Added { at, line });
+    /// Changes the head. Only before anything was written.
+    pub fn edit(&mut self, edits: Edits) {
+        self.edits = edits;
     }
 
     /// Whether all of it is in the buffer, so that it can be written again.
@@ -186,23 +202,23 @@ impl Message {
     }
 
     fn total(&self) -> usize {
-        self.ready + self.added.as_ref().map_or(0, |added| added.line.len())
+        let edits = self.edits.iter().flatten();
+        edits.fold(self.ready, |total, edit| (total + edit.text.len()).saturating_sub(edit.skip))
     }
 
     fn consume(&mut self, from: &mut Side) {
         from.buffer.consume(self.ready);
         self.moved += u64::try_from(self.ready).unwrap_or(u64::MAX);
-        (self.ready, self.written, self.added) = (0, 0, None);
+        (self.ready, self.written, self.edits) = (0, 0, Edits::default());
     }
 
     fn poll_write(&self, cx: &mut Context<'_>, from: &Side, to: &mut Side) -> Poll<io::Result<usize>> {
         let data = from.buffer.data().get(..self.ready).unwrap_or_default();
-        let count = match &self.added {
-            None => ready!(to.poll_write(cx, data.get(self.written..).unwrap_or_default()))?,
-            Some(added) => {
-                let (before, after) = data.split_at_checked(added.at).unwrap_or((data, &[]));
+        let count = match &self.edits {
+            [None, None] => ready!(to.poll_write(cx, data.get(self.written..).unwrap_or_default()))?,
+            edits => {
                 let mut skip = self.written;
-                let parts = [before, &added.line, after].map(|part| {
+                let parts = pieces(data, edits).map(|part| {
                     let rest = part.get(skip..).unwrap_or_default();
                     skip = skip.saturating_sub(part.len());
                     IoSlice::new(rest)
@@ -215,4 +231,19 @@ impl Message {
         }
         Poll::Ready(Ok(count))
     }
+}
+
+/// What goes out: the data between the edits, and the edits' texts.
+fn pieces<'p>(data: &'p [u8], edits: &'p Edits) -> [&'p [u8]; 5] {
+    let mut from = 0;
+    let mut piece = |edit: &'p Option<Edit>| match edit {
+        Some(edit) => {
+            let before = data.get(from..edit.at).unwrap_or_default();
+            from = edit.at + edit.skip;
+            [before, &edit.text]
+        }
+        None => [&[][..]; 2],
+    };
+    let ([a, b], [c, d]) = (piece(&edits[0]), piece(&edits[1]));
+    [a, b, c, d, data.get(from..).unwrap_or_default()]
 }

@@ -9,6 +9,7 @@ use super::framing::LengthError;
 use super::head::{self, HeadError, RequestKind};
 use super::message::MoveError;
 use crate::flow::ErrorSide;
+use crate::headers::Reader;
 use crate::proxy::respond::Answer;
 
 /// A request of these fields is refused, whichever prefix of it has arrived, with that status.
@@ -17,10 +18,10 @@ fn request(start: &str, fields: &[u8], status: u16) -> HeadError {
     let mut bytes = [start.as_bytes(), b"\r\nHost: a\r\n", fields, b"\r\n\r\n"].concat();
     bytes.extend_from_slice(b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n");
     for len in 0..bytes.len() {
-        let part = head::request(&bytes[..len], &[]);
+        let part = head::request(&bytes[..len], &Reader::default());
         assert!(!matches!(part, Ok(Some(_))), "{} passes at {len}", fields.escape_ascii());
     }
-    let error = head::request(&bytes, &[]).expect_err("refused");
+    let error = head::request(&bytes, &Reader::default()).expect_err("refused");
     let answer = Answer::bad_request(error);
     let said = (answer.status, answer.reason, answer.side);
     assert_eq!(said, (status, "bad_request", ErrorSide::Downstream), "{}", fields.escape_ascii());
@@ -149,7 +150,7 @@ fn a_transfer_encoding_hidden_by_control_bytes_or_space() {
     // Another name is another field, in front of us as behind us; with a length beside it the length counts.
     for field in ["Transfer_Encoding", "Transfer-Encodings", "X-Transfer-Encoding", "Transfer.Encoding"] {
         let text = format!("POST / HTTP/1.1\r\n{field}: chunked\r\nContent-Length: 3\r\n\r\nabc");
-        let head = head::request(text.as_bytes(), &[]).unwrap().unwrap();
+        let head = head::request(text.as_bytes(), &Reader::default()).unwrap().unwrap();
         assert_eq!(head.framing, super::framing::Framing::Length(3), "{field}");
     }
 }
@@ -173,11 +174,11 @@ fn a_bare_lf_in_a_request_head() {
 #[test]
 fn a_bare_lf_between_requests_is_refused_at_once() {
     for bytes in [&b"\n"[..], b"\n\r\n\r\n", b"\r\n\n", b"\r\n\r\n\nGET"] {
-        assert_eq!(head::request(bytes, &[]), Err(HeadError::LineEnd), "{}", bytes.escape_ascii());
+        assert_eq!(head::request(bytes, &Reader::default()), Err(HeadError::LineEnd), "{}", bytes.escape_ascii());
         assert_eq!(head::response(bytes, RequestKind::Ordinary), Err(HeadError::LineEnd));
     }
     for bytes in [&b"\r"[..], b"\r\n", b"\r\n\r\n"] {
-        assert_eq!(head::request(bytes, &[]), Ok(None));
+        assert_eq!(head::request(bytes, &Reader::default()), Ok(None));
     }
 }
 
@@ -208,7 +209,7 @@ fn space_around_a_field_name() {
     }
     // Before the first field, where some would skip the line.
     let first = b"GET / HTTP/1.1\r\n Transfer-Encoding: chunked\r\n\r\n";
-    assert_eq!(head::request(first, &[]), Err(HeadError::Syntax(httparse::Error::HeaderName)));
+    assert_eq!(head::request(first, &Reader::default()), Err(HeadError::Syntax(httparse::Error::HeaderName)));
 }
 
 #[test]
@@ -255,7 +256,7 @@ fn too_many_fields() {
     let lines = |count: usize| ["A: b"; 200].get(..count).unwrap_or_default().join("\r\n");
     assert_eq!(get(lines(128).as_bytes(), 431), HeadError::TooManyFields);
     let most = format!("GET / HTTP/1.1\r\n{}\r\n\r\n", lines(128));
-    assert!(matches!(head::request(most.as_bytes(), &[]), Ok(Some(_))));
+    assert!(matches!(head::request(most.as_bytes(), &Reader::default()), Ok(Some(_))));
 }
 
 #[test]
@@ -271,7 +272,7 @@ fn connect_with_a_body() {
         assert_eq!(request("CONNECT a:443 HTTP/1.1", fields.as_bytes(), 400), HeadError::ConnectBody);
     }
     let none = b"CONNECT a:443 HTTP/1.1\r\nContent-Length: 0\r\n\r\n";
-    assert!(matches!(head::request(none, &[]), Ok(Some(_))));
+    assert!(matches!(head::request(none, &Reader::default()), Ok(Some(_))));
 }
 
 #[test]

@@ -1,87 +1,64 @@
 //! One request between its head and its record: what routing said of it, where it goes, what became of it.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
+use super::edits;
 use super::exchange::{Exchange, Failure};
 use super::head::RequestHead;
-use super::message::MoveError;
+use super::message::{Edits, MoveError};
 use super::upstreams::Key;
-use crate::flow::{ErrorSide, Record, RequestRecord, RouteHeader, TargetKind, TargetRecord, Verdict};
+use crate::flow::{ErrorSide, Notes, Protocol, Record, RequestRecord, TargetKind, TargetRecord, Verdict};
+use crate::propagate::Entered;
 use crate::proxy::Connection;
 use crate::proxy::connect::{Upstream, connect};
 use crate::proxy::error::{ConnectError, io_reason};
 use crate::proxy::respond::Answer;
-use crate::route::{self, Query, ServiceRef, SpaceFrom, Target};
-
-/// Bytes of a path, host or header value that a record keeps.
-const MAX_TEXT: usize = 256;
+use crate::proxy::routing::{self, MAX_TEXT, text};
+use crate::route::{self, ServiceRef, SpaceFrom, Target};
 
 /// A request between its head and its record.
 pub(super) struct RequestInFlight {
     /// Where it goes, if not to the original destination.
     endpoint: Option<(SocketAddr, ServiceRef)>,
-    /// The header that is added, as the snapshot names it that decided.
-    header_name: Option<Arc<str>>,
+    /// In flight as long as this is kept.
+    entered: Entered,
     begin: Instant,
     record: RequestRecord,
 }
 
 impl RequestInFlight {
-    /// Routes the request whose head is at the front of `bytes`.
-    pub(super) fn begin(connection: &Connection, bytes: &[u8], head: &RequestHead) -> Self {
+    /// Routes the request whose head is at the front of `bytes`, and says what is to be changed of that head.
+    pub(super) fn begin(connection: &Connection, bytes: &[u8], head: &RequestHead) -> (Self, Edits) {
         let part = |range: &std::ops::Range<usize>| bytes.get(range.clone()).unwrap_or_default();
         let snapshot = connection.context.snapshot.load();
-        let header = head.route.as_ref();
-        let decision = route::decide(
-            &snapshot,
-            &Query {
-                direction: connection.direction,
-                workload: &connection.workload.name,
-                destination: connection.original,
-                header: header.map(|(_, range)| part(range)),
-                host: head.host.as_ref().map(part),
-                turn: connection.context.next_turn(),
-            },
-        );
+        let found = head.found.clone().map(|range| part(&range));
+        let mut routed = routing::route(connection.into(), &snapshot, &found, head.host.as_ref().map(part));
+        let space = routed.decision.space_name().filter(|_| routed.decision.inject);
+        let edits = if routed.strip {
+            edits::strip(snapshot.reader(), head, bytes, &found, space.map(|name| &**name), &mut routed.notes)
+        } else if let Some(space) = space {
+            edits::inject(snapshot.reader(), head, bytes, &found, space, &mut routed.notes)
+        } else {
+            Edits::default()
+        };
         let mut record = empty(connection);
-        record.service = decision.service.cloned();
         record.method = text(part(&head.method), MAX_TEXT);
         record.path = text(path(part(&head.target)), MAX_TEXT);
         record.host = head.host.as_ref().map(|range| text(part(range), MAX_TEXT));
-        record.route_header = header.and_then(|(place, range)| {
-            let name = snapshot.route_header(*place)?;
-            Some(RouteHeader { name: Arc::clone(name), value: text(part(range), MAX_TEXT) })
-        });
-        record.injected = decision.inject;
-        record.space = decision.space_name().cloned();
-        record.space_from = decision.space_from;
-        record.chain = decision.chain();
-        record.route_reason = Some(decision.reason);
-        record.reason = decision.reason.as_str();
-        let endpoint = match decision.target {
+        routed.note(&mut record, &snapshot, &found);
+        let endpoint = match routed.decision.target {
             Target::Original => None,
-            Target::Endpoint { address, service } => {
-                record.verdict = Verdict::Redirected;
-                Some((address, service.clone()))
-            }
+            Target::Endpoint { address, service } => Some((address, service.clone())),
         };
-        Self { header_name: snapshot.route_header(0).cloned(), endpoint, begin: Instant::now(), record }
+        (Self { endpoint, entered: routed.entered, begin: Instant::now(), record }, edits)
     }
 
     /// Where its upstream connection leads.
     pub(super) fn key(&self) -> Key {
         self.endpoint.as_ref().map_or(Key::Original, |(address, _)| Key::Endpoint(*address))
-    }
-
-    /// The header line to add, if one is.
-    pub(super) fn injected_line(&self) -> Option<Box<[u8]>> {
-        let space = self.record.space.as_ref().filter(|_| self.record.injected)?;
-        let name = self.header_name.as_ref()?;
-        Some(format!("{name}: {space}\r\n").into_bytes().into_boxed_slice())
     }
 
     /// Connects to where the request goes.
@@ -102,6 +79,11 @@ impl RequestInFlight {
             self.record.status = Some(status);
             self.record.first_byte = Some(self.begin.elapsed());
         }
+    }
+
+    /// What keeps it in flight, for a request that goes on after its answer: the protocol has changed.
+    pub(super) fn take_entered(&mut self) -> Entered {
+        std::mem::take(&mut self.entered)
     }
 
     /// Publishes the record of a request that was answered.
@@ -149,7 +131,8 @@ impl RequestInFlight {
 
     /// Publishes the record of a request whose head could not be read.
     pub(super) fn unread(connection: &mut Connection, answer: &Answer, sent: u64) {
-        let mut request = Self { endpoint: None, header_name: None, begin: Instant::now(), record: empty(connection) };
+        let mut request =
+            Self { endpoint: None, entered: Entered::default(), begin: Instant::now(), record: empty(connection) };
         note_answer(&mut request.record, answer);
         request.publish(connection, 0, sent);
     }
@@ -194,6 +177,7 @@ fn empty(connection: &Connection) -> RequestRecord {
         client: connection.client,
         original_destination: connection.original,
         service: connection.record.service(),
+        protocol: Protocol::Http1,
         protocol_from: connection.record.protocol_from(),
         method: Box::default(),
         path: Box::default(),
@@ -206,6 +190,7 @@ fn empty(connection: &Connection) -> RequestRecord {
         route_reason: None,
         target: None,
         status: None,
+        grpc_status: None,
         bytes_in: 0,
         bytes_out: 0,
         connect: None,
@@ -215,14 +200,11 @@ fn empty(connection: &Connection) -> RequestRecord {
         reason: "unread",
         side: None,
         error: None,
+        notes: Notes::default(),
     }
 }
 
 /// What stands before the query.
 fn path(target: &[u8]) -> &[u8] {
     target.split(|byte| *byte == b'?').next().unwrap_or_default()
-}
-
-fn text(bytes: &[u8], limit: usize) -> Box<str> {
-    String::from_utf8_lossy(bytes.get(..limit).unwrap_or(bytes)).into()
 }

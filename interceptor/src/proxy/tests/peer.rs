@@ -37,6 +37,15 @@ impl Peer {
         assert!(got == text, "got {:?}", String::from_utf8_lossy(&got));
     }
 
+    /// Reads a head without a body.
+    pub(super) async fn head(&mut self) -> String {
+        let mut got = Vec::new();
+        while !got.ends_with(b"\r\n\r\n") {
+            got.push(self.0.read_u8().await.unwrap());
+        }
+        String::from_utf8(got).unwrap()
+    }
+
     /// Reads to the orderly end.
     pub(super) async fn rest(&mut self) -> String {
         let mut got = Vec::new();

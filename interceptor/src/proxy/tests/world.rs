@@ -4,20 +4,23 @@ use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use arc_swap::ArcSwap;
 use interceptor_common::{ClientKey, Endpoint, Facts, FactsKey};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 
 use super::peer::Peer;
 use crate::captured::{Captured, Destinations};
-use crate::config::{EndpointSpec, NetnsRef, PortSpec, Proxy, Routing, ServiceSpec, SpaceSpec, Topology, WorkloadSpec};
+use crate::config::{
+    EndpointSpec, NetnsRef, PortSpec, PropagateMode, Proxy, Routing, ServiceSpec, SpaceSpec, Topology, WorkloadSpec,
+};
 use crate::flow::{ConnectionRecord, Filter, Hub, Record, RequestRecord};
 use crate::kernel::KernelSide;
 use crate::metrics::Metrics;
 use crate::net::netns::Netns;
+use crate::propagate::Memory;
 use crate::proxy::{Context, serve};
 use crate::route::Direction;
 use crate::snapshot::Snapshot;
@@ -29,6 +32,8 @@ const OWN_NETNS: &str = "/proc/self/ns/net";
 pub(super) struct Setup {
     /// Spaces derived from `default` with their copy of `b`.
     pub(super) copies: Vec<(&'static str, SocketAddr)>,
+    /// Spaces derived from `default` that have no copy of `b`.
+    pub(super) bare: Vec<&'static str>,
     /// The space that `caller` lives in.
     pub(super) caller: Option<&'static str>,
     /// The name of `b`'s port.
@@ -36,6 +41,10 @@ pub(super) struct Setup {
     /// What `b`'s owner declares.
     pub(super) app_protocol: Option<&'static str>,
     pub(super) settings: Proxy,
+    /// How `caller`'s requests find their space again.
+    pub(super) mode: Option<PropagateMode>,
+    /// Other rules.
+    pub(super) routing: Option<Routing>,
 }
 
 /// What the kernel's hooks were told, and tell.
@@ -78,7 +87,7 @@ pub(super) struct World {
 impl World {
     /// A world where `b` is at that address.
     pub(super) async fn new(origin: SocketAddr, setup: Setup) -> Self {
-        let (topology, routing) = (topology(origin, &setup), routing());
+        let (topology, routing) = (topology(origin, &setup), setup.routing.clone().unwrap_or_else(routing));
         let destinations = Destinations::new(15001);
         destinations.assign(origin).unwrap();
         let kernel = Rc::<Kernel>::default();
@@ -93,6 +102,8 @@ impl World {
             buffers: Default::default(),
             turn: Cell::default(),
             http: RefCell::default(),
+            stopping: tokio::sync::watch::channel(false).1,
+            neighbours: Default::default(),
             inherited: Default::default(),
             drain: Default::default(),
         };
@@ -103,6 +114,8 @@ impl World {
             addresses: vec![origin.ip()],
             cgroup: None,
             open: AtomicUsize::new(0),
+            refused: AtomicBool::new(false),
+            memory: Memory::new(setup.mode.unwrap_or(PropagateMode::Trace)),
         };
         let front = TcpListener::bind("127.0.0.1:0").await.unwrap();
         Self { context: Rc::new(context), workload: Arc::new(workload), kernel, front, origin }
@@ -123,12 +136,28 @@ impl World {
         self.open(Direction::Inbound, first.as_ref(), |_| 0).await.0
     }
 
+    /// The same from an address that is neither a workload's nor a service's.
+    pub(super) async fn called_by_outside(&self, first: impl AsRef<[u8]>) -> Session {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.9:0".parse().unwrap()).unwrap();
+        self.open_on(socket, Direction::Inbound, first.as_ref(), |_| 0).await.0
+    }
+
     /// Connections that come from now on are those of another workload.
     pub(super) fn become_another_workload(&mut self) {
         let netns = Netns::open(OWN_NETNS.as_ref()).unwrap();
         let (name, addresses) = (Arc::clone(&self.workload.name), self.workload.addresses.clone());
-        self.workload =
-            Arc::new(Captured { name, netns, cookie: 2, addresses, cgroup: None, open: AtomicUsize::new(0) });
+        let memory = Memory::new(PropagateMode::Trace);
+        self.workload = Arc::new(Captured {
+            name,
+            netns,
+            cookie: 2,
+            addresses,
+            cgroup: None,
+            open: AtomicUsize::new(0),
+            refused: AtomicBool::new(false),
+            memory,
+        });
     }
 
     async fn open(
@@ -137,8 +166,18 @@ impl World {
         first: &[u8],
         fill: impl FnOnce(&TcpStream) -> usize,
     ) -> (Session, usize) {
+        self.open_on(TcpSocket::new_v4().unwrap(), direction, first, fill).await
+    }
+
+    async fn open_on(
+        &self,
+        socket: TcpSocket,
+        direction: Direction,
+        first: &[u8],
+        fill: impl FnOnce(&TcpStream) -> usize,
+    ) -> (Session, usize) {
         let at = self.front.local_addr().unwrap();
-        let (client, accepted) = tokio::join!(TcpStream::connect(at), self.front.accept());
+        let (client, accepted) = tokio::join!(socket.connect(at), self.front.accept());
         let (mut client, (stream, address)) = (Peer::new(client.unwrap()), accepted.unwrap());
         if !first.is_empty() {
             client.send(first).await;
@@ -215,7 +254,7 @@ impl Records {
     }
 }
 
-fn routing() -> Routing {
+pub(super) fn routing() -> Routing {
     Routing { ingress_suffixes: vec!["eus.azds.io".to_owned()], ..Routing::default() }
 }
 
@@ -237,15 +276,17 @@ fn topology(origin: SocketAddr, setup: &Setup) -> Topology {
     let root = [("default", origin)];
     let all = root.iter().chain(&setup.copies);
     let parent = |name: &str| (name != "default").then(|| "default".to_owned());
+    let space = |name: &str| SpaceSpec { name: name.to_owned(), parent: parent(name), propagate: None };
     let caller = WorkloadSpec {
         name: "caller".to_owned(),
         space: setup.caller.map(str::to_owned),
         netns: NetnsRef::Path(OWN_NETNS.into()),
         cgroup: None,
         addresses: vec![origin.ip()],
+        propagate: None,
     };
     Topology {
-        spaces: all.clone().map(|(name, _)| SpaceSpec { name: (*name).to_owned(), parent: parent(name) }).collect(),
+        spaces: all.clone().map(|(name, _)| *name).chain(setup.bare.iter().copied()).map(space).collect(),
         services: all.map(|(name, address)| service(name, *address)).collect(),
         workloads: vec![caller],
     }

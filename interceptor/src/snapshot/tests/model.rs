@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::super::{Delta, Service, Snapshot};
 use crate::config::tree::space_faults;
-use crate::config::{ServiceSpec, SpaceSpec, Topology};
+use crate::config::{PropagateMode, ServiceSpec, SpaceSpec, Topology};
 
 /// A service: its space and name.
 type Id = (String, String);
@@ -24,6 +24,8 @@ pub(super) struct Picture {
     /// Which services, their port and whether it is an endpoint's address; in the order that they are told.
     destinations: BTreeMap<SocketAddr, Vec<(Id, u16, bool)>>,
     workloads: BTreeMap<String, Pod>,
+    /// How their requests find their space again. What is captured is brought to it at every change, told or not.
+    modes: BTreeMap<String, PropagateMode>,
 }
 
 impl Picture {
@@ -65,6 +67,7 @@ impl Picture {
             let named = workload.space_name.as_deref().map(str::to_owned);
             let state = (workload.space.map(name), named, workload.addresses.clone());
             picture.workloads.insert(workload.name.to_string(), state);
+            picture.modes.insert(workload.name.to_string(), snapshot.propagate_mode(workload));
         }
         picture
     }
@@ -136,6 +139,9 @@ pub(super) fn picture(topology: &Topology) -> Picture {
     for spec in &topology.workloads {
         let space = spec.space.clone().filter(|space| usable(space));
         let addresses = spec.addresses.iter().map(IpAddr::to_canonical).collect();
+        let declared = topology.spaces.iter().find(|declared| Some(&declared.name) == space.as_ref());
+        let mode = spec.propagate.or(declared.and_then(|space| space.propagate)).unwrap_or(PropagateMode::Trace);
+        picture.modes.entry(spec.name.clone()).or_insert(mode);
         picture.workloads.entry(spec.name.clone()).or_insert((space, spec.space.clone(), addresses));
     }
     picture

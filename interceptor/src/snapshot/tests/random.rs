@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use super::super::Change;
-use crate::config::{EndpointSpec, NetnsRef, PortSpec, ServiceSpec, SpaceSpec, Topology, WorkloadSpec};
+use crate::config::{EndpointSpec, NetnsRef, PortSpec, PropagateMode, ServiceSpec, SpaceSpec, Topology, WorkloadSpec};
 
 /// A source of numbers that a seed repeats (xorshift64).
 pub(super) struct Random(u64);
@@ -91,7 +91,7 @@ impl Random {
         match self.below(12) {
             0 | 1 => {
                 let parent = (self.below(3) > 0).then(|| self.space());
-                Owned::Space(SpaceSpec { name: self.space(), parent })
+                Owned::Space(SpaceSpec { name: self.space(), parent, propagate: self.mode() })
             }
             2 => Owned::SpaceGone(self.space()),
             3 => Owned::ServiceGone(self.space(), self.service()),
@@ -101,6 +101,7 @@ impl Random {
                 netns: NetnsRef::Path(PathBuf::from(format!("/n/{}", self.below(3)))),
                 cgroup: None,
                 addresses: vec![self.address()],
+                propagate: self.mode(),
             }),
             5 => Owned::WorkloadGone(format!("pod{}", self.below(4))),
             _ => Owned::Service(ServiceSpec {
@@ -127,6 +128,10 @@ impl Random {
     }
 
     /// Of both families, and mapped; few enough that pods are behind several services, and at virtual addresses.
+    fn mode(&mut self) -> Option<PropagateMode> {
+        (self.below(3) == 0).then_some(PropagateMode::SingleFlight)
+    }
+
     fn address(&mut self) -> IpAddr {
         let last = self.below(12);
         let prefix = ["10.0.0.", "fd00::", "::ffff:10.0.0."][usize::try_from(self.below(5) / 2).unwrap()];

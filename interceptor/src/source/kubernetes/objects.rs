@@ -37,6 +37,8 @@ pub(super) struct Namespace {
     pub space: Option<Box<str>>,
     /// The label that names its parent.
     pub parent: Option<Box<str>>,
+    /// What its annotation says of how requests find their space again.
+    pub propagate: Option<Box<str>>,
 }
 
 /// A service.
@@ -107,6 +109,8 @@ pub(super) struct Pod {
     pub config_hash: Option<Box<str>>,
     /// The annotation that asks for capture or forbids it.
     pub capture: Option<Box<str>>,
+    /// What its annotation says of how its requests find their space again.
+    pub propagate: Option<Box<str>>,
     /// Whether it shares the node's network.
     pub host_network: bool,
     /// Its phase.
@@ -266,7 +270,8 @@ fn is_tcp(port: &RawPort) -> bool {
 impl From<Raw<Nothing, Nothing>> for Namespace {
     fn from(mut raw: Raw<Nothing, Nothing>) -> Self {
         let mut label = |name| raw.metadata.labels.remove(name);
-        Self { space: label(names::SPACE), parent: label(names::PARENT_SPACE), name: raw.metadata.name }
+        let (space, parent) = (label(names::SPACE), label(names::PARENT_SPACE));
+        Self { space, parent, propagate: raw.metadata.annotations.remove(names::PROPAGATE), name: raw.metadata.name }
     }
 }
 
@@ -331,6 +336,7 @@ impl From<Raw<RawPodSpec, RawPodStatus>> for Pod {
             uid: meta.uid,
             config_hash: meta.annotations.remove(names::CONFIG_HASH),
             capture: meta.annotations.remove(names::CAPTURE),
+            propagate: meta.annotations.remove(names::PROPAGATE),
             host_network: raw.spec.host_network,
             phase: status.phase,
             addresses: addresses(several.iter().map(|one| &one.ip).chain(&one)),

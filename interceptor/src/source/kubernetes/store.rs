@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     fn namespace(name: &str) -> Namespace {
-        Namespace { name: name.into(), space: None, parent: None }
+        Namespace { name: name.into(), space: None, parent: None, propagate: None }
     }
 
     fn take(store: &mut Store<Namespace>, news: News<Namespace>) -> Vec<String> {

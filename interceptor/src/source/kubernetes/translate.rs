@@ -7,7 +7,7 @@
 use std::net::IpAddr;
 
 use super::objects::{Endpoint, Namespace, Pod, Service, ServicePort, Slice};
-use crate::config::{EndpointSpec, NetnsRef, PodUid, PortSpec, ServiceSpec, SpaceSpec, WorkloadSpec};
+use crate::config::{EndpointSpec, NetnsRef, PodUid, PortSpec, PropagateMode, ServiceSpec, SpaceSpec, WorkloadSpec};
 use crate::discovery::{PodFacts, Skip, Verdict, decide};
 
 /// Something that people should mend.
@@ -42,6 +42,17 @@ pub enum Trouble {
         /// What the annotation says.
         value: Box<str>,
     },
+    /// Another annotation that is none of the words.
+    #[error(
+        "{what}: the annotation interceptor.azds.io/propagate is {value:?}; \
+         write \"off\", \"trace\", \"single-flight\" or \"thread\", or remove it"
+    )]
+    PropagateAnnotation {
+        /// The namespace or pod.
+        what: Box<str>,
+        /// What the annotation says.
+        value: Box<str>,
+    },
     /// Endpoints that have no address.
     #[error("service {service}.{space}: {count} endpoints have no IP address and are left out")]
     Addressless {
@@ -68,12 +79,26 @@ pub(super) fn space(namespace: &Namespace) -> (Option<SpaceSpec>, Option<Trouble
     match namespace.space.as_deref() {
         Some("true") => {
             let parent = namespace.parent.as_deref().map(str::to_owned);
-            (Some(SpaceSpec { name: namespace.name.to_string(), parent }), None)
+            let (mode, trouble) = propagate(namespace.propagate.as_deref(), || format!("namespace {}", namespace.name));
+            (Some(SpaceSpec { name: namespace.name.to_string(), parent, propagate: mode }), trouble)
         }
         None if namespace.parent.is_some() => (None, Some(Trouble::ParentOnly { namespace: name() })),
         None | Some("false") => (None, None),
         Some(value) => (None, Some(Trouble::SpaceLabel { namespace: name(), value: value.into() })),
     }
+}
+
+/// What an annotation says of how requests find their space again. One that is no word says nothing.
+fn propagate(word: Option<&str>, whose: impl FnOnce() -> String) -> (Option<PropagateMode>, Option<Trouble>) {
+    let Some(word) = word else { return (None, None) };
+    let mode = PropagateMode::from_word(word);
+    let trouble = || Trouble::PropagateAnnotation { what: whose().into(), value: word.into() };
+    (mode, mode.is_none().then(trouble))
+}
+
+/// What is wrong with a captured pod's annotations.
+pub(super) fn pod_trouble(pod: &Pod) -> Option<Trouble> {
+    propagate(pod.propagate.as_deref(), || format!("pod {}", workload_name(pod))).1
 }
 
 /// A service with its endpoints. One that has nothing to route (ExternalName, no TCP port) keeps its name only.
@@ -189,6 +214,7 @@ fn spec(pod: &Pod, in_space: bool, uid: PodUid) -> WorkloadSpec {
         netns: NetnsRef::Pod(uid),
         cgroup: None,
         addresses,
+        propagate: propagate(pod.propagate.as_deref(), || workload_name(pod)).0,
     }
 }
 

@@ -209,6 +209,7 @@ impl World {
             Some((name, Err(skip))) if translate::is_trouble(skip) => {
                 Some(Trouble::Pod { pod: name.as_str().into(), skip: skip.clone() })
             }
+            Some((_, Ok(_))) => self.pods.get(&key).and_then(translate::pod_trouble),
             _ => None,
         };
         self.trouble(Subject::Pod(key.clone()), trouble);

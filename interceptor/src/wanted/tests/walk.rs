@@ -77,8 +77,15 @@ fn answer(wanted: &Wanted<'_>, call: Call<'_>) -> (SocketAddr, Option<String>) {
     let mut pass = |direction, workload: &str, to: &mut SocketAddr| {
         let host = call.host.map(str::as_bytes);
         let value = header.clone();
-        let query =
-            Query { direction, workload, destination: *to, header: value.as_deref().map(str::as_bytes), host, turn: 0 };
+        let query = Query {
+            direction,
+            workload,
+            destination: *to,
+            header: value.as_deref().map(str::as_bytes),
+            host,
+            recalled: None,
+            turn: 0,
+        };
         let decision = decide(snapshot, &query);
         if decision.inject {
             header = decision.space_name().map(ToString::to_string);

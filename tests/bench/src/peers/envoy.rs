@@ -1,4 +1,4 @@
-//! Envoy: one HTTP listener with routes by header, one TCP listener; no access log, no request ids, no Envoy headers.
+//! Envoy: a listener of HTTP/1 and one of HTTP/2 with routes by header, one TCP listener; no access log, no request ids, no Envoy headers.
 
 use std::env;
 use std::net::SocketAddr;
@@ -30,22 +30,25 @@ pub(super) fn command(plan: &Plan) -> Result<Command> {
 
 fn configuration(plan: &Plan) -> Value {
     let [default, azureuser] = plan.http_upstreams;
-    let manager = json!({
-        "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-        "stat_prefix": "http",
-        "codec_type": "HTTP1",
-        "generate_request_id": false,
-        "stream_idle_timeout": "0s",
-        "common_http_protocol_options": { "idle_timeout": "3600s" },
-        "http_filters": [{
-            "name": "envoy.filters.http.router",
-            "typed_config": {
-                "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
-                "suppress_envoy_headers": true,
-            },
-        }],
-        "route_config": { "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": routes() }] },
-    });
+    let [default2, azureuser2] = plan.http2_upstreams;
+    let manager = |codec: &str, suffix: &str| {
+        json!({
+            "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+            "stat_prefix": "http",
+            "codec_type": codec,
+            "generate_request_id": false,
+            "stream_idle_timeout": "0s",
+            "common_http_protocol_options": { "idle_timeout": "3600s" },
+            "http_filters": [{
+                "name": "envoy.filters.http.router",
+                "typed_config": {
+                    "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
+                    "suppress_envoy_headers": true,
+                },
+            }],
+            "route_config": { "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": routes(suffix) }] },
+        })
+    };
     let tcp = json!({
         "@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
         "stat_prefix": "opaque",
@@ -54,27 +57,30 @@ fn configuration(plan: &Plan) -> Value {
     json!({
         "static_resources": {
             "listeners": [
-                listener("http", plan.http, "envoy.filters.network.http_connection_manager", &manager),
+                listener("http", plan.http, "envoy.filters.network.http_connection_manager", &manager("HTTP1", "")),
+                listener("http2", plan.http2, "envoy.filters.network.http_connection_manager", &manager("HTTP2", "2")),
                 listener("opaque", plan.opaque, "envoy.filters.network.tcp_proxy", &tcp),
             ],
             "clusters": [
                 cluster("default", default),
                 cluster("azureuser", azureuser),
+                http2(cluster("default2", default2)),
+                http2(cluster("azureuser2", azureuser2)),
                 cluster("opaque", plan.opaque_upstream),
             ],
         },
     })
 }
 
-fn routes() -> Value {
+fn routes(suffix: &str) -> Value {
     let add = json!([{
         "header": { "key": "azds-route-as", "value": "default" },
         "append_action": "ADD_IF_ABSENT",
     }]);
     let azureuser = json!([{ "name": "azds-route-as", "string_match": { "exact": "azureuser" } }]);
     json!([
-        { "match": { "prefix": "/", "headers": azureuser }, "route": { "cluster": "azureuser", "timeout": "0s" } },
-        { "match": { "prefix": "/" }, "route": { "cluster": "default", "timeout": "0s" }, "request_headers_to_add": add },
+        { "match": { "prefix": "/", "headers": azureuser }, "route": { "cluster": format!("azureuser{suffix}"), "timeout": "0s" } },
+        { "match": { "prefix": "/" }, "route": { "cluster": format!("default{suffix}"), "timeout": "0s" }, "request_headers_to_add": add },
     ])
 }
 
@@ -101,6 +107,17 @@ fn cluster(name: &str, at: SocketAddr) -> Value {
             "endpoints": [{ "lb_endpoints": [{ "endpoint": { "address": address(at) } }] }],
         },
     })
+}
+
+/// The same cluster, spoken to in HTTP/2.
+fn http2(mut cluster: Value) -> Value {
+    cluster["typed_extension_protocol_options"] = json!({
+        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+            "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+            "explicit_http_config": { "http2_protocol_options": { "max_concurrent_streams": 1024 } },
+        },
+    });
+    cluster
 }
 
 fn address(at: SocketAddr) -> Value {

@@ -1,4 +1,4 @@
-//! HAProxy: an HTTP frontend that chooses a backend by the header, and a TCP one that splices.
+//! HAProxy: frontends of HTTP/1 and HTTP/2 that choose a backend by the header, and a TCP one that splices.
 
 use anyhow::Result;
 
@@ -11,7 +11,8 @@ pub(super) fn command(plan: &Plan) -> Result<Command> {
 }
 
 fn configuration(plan: &Plan) -> String {
-    let Plan { http, opaque, http_upstreams: [default, azureuser], opaque_upstream, .. } = plan;
+    let Plan { http, http2, opaque, http_upstreams: [default, azureuser], opaque_upstream, .. } = plan;
+    let [default2, azureuser2] = plan.http2_upstreams;
     // Left to itself it takes fewer connections than the machine allows, as it reckons with two files for each.
     format!(
         "global\n\
@@ -37,6 +38,15 @@ fn configuration(plan: &Plan) -> String {
          \tserver default {default} pool-purge-delay 1h\n\
          backend azureuser\n\
          \tserver azureuser {azureuser} pool-purge-delay 1h\n\
+         frontend http2\n\
+         \tbind {http2} proto h2\n\
+         \tuse_backend azureuser2 if {{ req.hdr(azds-route-as) -m str azureuser }}\n\
+         \thttp-request set-header azds-route-as default unless {{ req.hdr(azds-route-as) -m found }}\n\
+         \tdefault_backend default2\n\
+         backend default2\n\
+         \tserver default {default2} proto h2 pool-purge-delay 1h\n\
+         backend azureuser2\n\
+         \tserver azureuser {azureuser2} proto h2 pool-purge-delay 1h\n\
          frontend opaque\n\
          \tmode tcp\n\
          \tbind {opaque}\n\

@@ -1,4 +1,5 @@
-//! nginx: upstreams with kept-alive connections, chosen by a map of the header, and the stream module for the rest.
+//! nginx: upstreams with kept-alive connections, chosen by a map of the header (over HTTP/2 by the gRPC module, its only one
+//! with such upstreams), and the stream module for the rest.
 
 use anyhow::Result;
 
@@ -14,7 +15,8 @@ pub(super) fn command(plan: &Plan) -> Result<Command> {
 }
 
 fn configuration(plan: &Plan) -> String {
-    let Plan { dir, http, opaque, http_upstreams: [default, azureuser], opaque_upstream } = plan;
+    let Plan { dir, http, http2, opaque, http_upstreams: [default, azureuser], opaque_upstream, .. } = plan;
+    let [default2, azureuser2] = plan.http2_upstreams;
     let own = dir.display();
     // Large enough that a body of 1 MiB is never written to a temporary file.
     format!(
@@ -33,6 +35,20 @@ fn configuration(plan: &Plan) -> String {
          }}\n\
          upstream azureuser {{\n\
          server {azureuser}; keepalive 512; keepalive_requests 1000000000; keepalive_timeout 3600s;\n\
+         }}\n\
+         map $route $target2 {{ azureuser azureuser2; default default2; }}\n\
+         upstream default2 {{\n\
+         server {default2}; keepalive 512; keepalive_requests 1000000000; keepalive_timeout 3600s;\n\
+         }}\n\
+         upstream azureuser2 {{\n\
+         server {azureuser2}; keepalive 512; keepalive_requests 1000000000; keepalive_timeout 3600s;\n\
+         }}\n\
+         server {{\n\
+         listen {http2} http2 reuseport backlog=8192; http2_max_concurrent_streams 1024;\n\
+         location / {{\n\
+         grpc_pass grpc://$target2; grpc_set_header Host $http_host; grpc_set_header azds-route-as $route;\n\
+         grpc_buffer_size 64k;\n\
+         }}\n\
          }}\n\
          server {{\n\
          listen {http} reuseport backlog=8192;\n\

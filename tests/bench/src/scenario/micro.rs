@@ -100,6 +100,7 @@ impl Agent {
     fn new(config: Config) -> Result<Agent> {
         let kernel = Kernel::load(false, Programs::default(), &[]).context("loading the hooks")?;
         let controller = Controller::new(ControllerParts {
+            neighbours: Default::default(),
             kernel,
             destinations: Arc::new(Destinations::new(config.capture.outbound_port)),
             workers: Vec::new(),
@@ -165,6 +166,7 @@ fn lookup(snapshot: &Snapshot, topology: &Topology, random: &mut Random, batches
                 destination: *destination,
                 header: Some(space.as_bytes()),
                 host: None,
+                recalled: None,
                 turn,
             };
             let decision = black_box(decide(snapshot, &query));

@@ -15,7 +15,8 @@ use tokio::time::timeout;
 
 use super::super::exchange::{End, Exchange, RequestFacts};
 use super::super::head;
-use super::super::message::Message;
+use super::super::message::{Edit, Message};
+use crate::headers::Reader;
 use crate::net::buffer::BufferPool;
 use crate::net::side::Side;
 
@@ -189,7 +190,7 @@ pub(super) async fn read_request(
     taken: &Cell<usize>,
 ) -> (Message, RequestFacts) {
     let head = loop {
-        if let Some(head) = head::request(client.buffer.data(), &[]).unwrap() {
+        if let Some(head) = head::request(client.buffer.data(), &Reader::default()).unwrap() {
             break head;
         }
         assert_ne!(poll_fn(|cx| client.poll_fill(cx)).await.unwrap(), 0, "the head is incomplete");
@@ -197,7 +198,7 @@ pub(super) async fn read_request(
     };
     let mut message = Message::new(client, head.len, head.framing).unwrap();
     if let Some(line) = line {
-        message.add_line(head.insert_at, line.as_bytes().into());
+        message.edit([Some(Edit { at: head.insert_at, skip: 0, text: line.as_bytes().into() }), None]);
     }
     let facts = RequestFacts {
         kind: head.kind,

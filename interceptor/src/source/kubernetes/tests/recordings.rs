@@ -115,6 +115,7 @@ fn target(cluster: &Cluster, destination: &str, header: &str) -> String {
         destination: destination.parse().unwrap(),
         header: Some(header.as_bytes()),
         host: None,
+        recalled: None,
         turn: 0,
     };
     match decide(&cluster.snapshot, &query).target {

@@ -84,6 +84,22 @@ fn endpoints_of_several_slices_are_one_set() {
 }
 
 #[test]
+fn a_slice_that_is_given_to_another_service_is_no_longer_the_first_ones() {
+    let mut other = plain();
+    other["metadata"]["name"] = json!("b");
+    other["spec"]["clusterIPs"] = json!(["10.96.0.2"]);
+    other["spec"]["ports"][0]["port"] = json!(90);
+    let mut slice = slice("s", &http(8080), &json!([endpoint("10.0.0.1", &json!({}))]));
+    let mut cluster = Cluster::of(&[dev(), plain(), other, slice.clone()]);
+    assert_eq!(ready(&cluster), ["80>10.0.0.1:8080"]);
+    slice["metadata"]["labels"]["kubernetes.io/service-name"] = json!("b");
+    cluster.event(&slice, false);
+    assert_eq!(ready(&cluster), ["90>10.0.0.1:8080"]);
+    cluster.event(&slice, true);
+    assert_eq!(ready(&cluster), [""; 0]);
+}
+
+#[test]
 fn a_port_that_endpoints_do_not_have_leads_nowhere() {
     let two = json!({"clusterIPs": ["10.96.0.1"], "ports": [
         {"name": "http", "port": 80, "targetPort": 8080}, {"name": "extra", "port": 81, "targetPort": "extra"}]});
@@ -196,4 +212,28 @@ fn what_cannot_be_used_is_told_and_the_rest_goes_on() {
     assert!(troubles[0].contains("a.dev: 3 endpoints have no IP address"), "{troubles:?}");
     assert!(troubles[1].starts_with("pod dev/h: not captured: it uses the host's network"), "{troubles:?}");
     assert_eq!((troubles.len(), cluster.workloads()), (2, vec![]));
+}
+
+#[test]
+fn a_pod_says_how_its_requests_find_their_space_again_and_else_its_namespace_does() {
+    use crate::config::PropagateMode::{Off, SingleFlight, Trace};
+    let annotated = |object: &Value, word: &str| {
+        let mut object = object.clone();
+        object["metadata"]["annotations"] = json!({"interceptor.azds.io/propagate": word});
+        object
+    };
+    let pod = json!({"kind": "Pod", "metadata": {"name": "p", "namespace": "dev", "uid": "u-1"}, "spec": {},
+                     "status": {"phase": "Running", "podIPs": [{"ip": "10.0.0.1"}]}});
+    let mode = |cluster: &Cluster| cluster.snapshot.propagate_mode(cluster.snapshot.workload("dev/p").unwrap());
+    let mut cluster = Cluster::of(&[dev(), pod.clone()]);
+    assert_eq!(mode(&cluster), Trace);
+    cluster.event(&annotated(&dev(), "single-flight"), false);
+    assert_eq!(mode(&cluster), SingleFlight);
+    cluster.event(&annotated(&pod, "off"), false);
+    assert_eq!(mode(&cluster), Off);
+    cluster.event(&annotated(&pod, "Trace"), false);
+    assert_eq!(mode(&cluster), SingleFlight, "what is no word says nothing");
+    assert!(cluster.troubles()[0].starts_with("pod dev/p: the annotation interceptor.azds.io/propagate is \"Trace\""));
+    cluster.event(&annotated(&dev(), "yes"), false);
+    assert_eq!((mode(&cluster), cluster.troubles().len()), (Trace, 2));
 }

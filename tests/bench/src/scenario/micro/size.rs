@@ -26,7 +26,7 @@ pub(super) fn topology() -> Topology {
         for space in 0..SPACES {
             let name = |space: usize| format!("tree{tree}-space{space}");
             let parent = (space > 0).then(|| name(space.saturating_sub(3)));
-            topology.spaces.push(SpaceSpec { name: name(space), parent });
+            topology.spaces.push(SpaceSpec { name: name(space), parent, propagate: None });
             for index in 0..if space == 0 { IN_ROOT } else { IN_DERIVED } {
                 let number = if space == 0 { index } else { (index * 11 + space * 7) % IN_ROOT };
                 let service = service(format!("service{number}-tree{tree}"), name(space), topology.services.len());
