@@ -132,10 +132,13 @@ struct Memory(PathBuf);
 impl Memory {
     fn limit(pid: u32, bytes: u64) -> Memory {
         let name = format!("interceptor-test-{pid}");
-        let v1 = PathBuf::from("/sys/fs/cgroup/memory");
-        let (directory, limit) = match v1.is_dir() {
+        let (v1, v2) = (PathBuf::from("/sys/fs/cgroup/memory"), PathBuf::from("/sys/fs/cgroup"));
+        let (directory, limit) = match v1.join("cgroup.procs").exists() {
             true => (v1.join(name), "memory.limit_in_bytes"),
-            false => (PathBuf::from("/sys/fs/cgroup").join(name), "memory.max"),
+            false => {
+                fs::write(v2.join("cgroup.subtree_control"), "+memory").unwrap();
+                (v2.join(name), "memory.max")
+            }
         };
         fs::create_dir(&directory).unwrap();
         let memory = Memory(directory);
