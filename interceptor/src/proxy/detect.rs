@@ -202,7 +202,8 @@ async fn wait(connection: &Connection, client: &mut Side, mut upstream: Option<&
 /// Ready when the server has said something, or has ended: either way the connection is its affair, not HTTP's. Only a
 /// server of HTTP/2 may greet first and still wait for its client.
 fn poll_server(cx: &mut std::task::Context<'_>, upstream: Option<&mut Upstream>) -> Poll<First> {
-    let Some(Upstream { side, .. }) = upstream else { return Poll::Pending };
+    let Some(upstream) = upstream else { return Poll::Pending };
+    let side = &mut upstream.side;
     loop {
         let greets = greets_as_http2(side.buffer.data());
         if greets && side.buffer.len() >= SETTINGS_HEAD {

@@ -139,7 +139,7 @@ pub(super) async fn serve(connection: &mut Connection, client: Side, dialled: Op
     match end {
         End::Ended(reason) => return connection.record.ended(reason),
         End::Excess(excess) => connection.record.refused_excess(excess.reason(), excess.words()),
-        End::Failed(error) => failed(connection, error),
+        End::Failed(error) => failed(connection, &error),
     }
     linger(&socket).await;
 }
@@ -192,7 +192,7 @@ fn builder(settings: &Proxy) -> h2::server::Builder {
 }
 
 /// Notes why a client's connection broke.
-fn failed(connection: &mut Connection, error: h2::Error) {
+fn failed(connection: &mut Connection, error: &h2::Error) {
     let text = format!("HTTP/2 with the client: {error}");
     if let Some(io) = error.get_io() {
         return connection.record.failed(io_reason(ErrorSide::Downstream, io), &text);
