@@ -63,7 +63,8 @@ fn the_next_pod_of_an_agent_finds_the_one_before_and_has_time_to_take_over() -> 
     let rolling = &agent["updateStrategy"]["rollingUpdate"];
     assert_eq!((&rolling["maxSurge"], &rolling["maxUnavailable"]), (&Value::from(1), &Value::from(0)));
     let pod = &agent["template"]["spec"];
-    assert!(texts(&pod["containers"][0]["args"]).contains(&"--takeover"));
+    let args = pod["containers"][0]["args"].as_array().context("no arguments")?;
+    assert!(args.contains(&Value::from("--takeover")), "{args:?}");
     // Two pods of one node cannot share what is a pod's own: not the socket's directory, not a port of the node.
     let run = pod["volumes"].as_array().into_iter().flatten().find(|volume| volume["name"] == "run");
     assert_eq!(run.context("there is no volume run")?["hostPath"]["path"], "/run/interceptor");
