@@ -99,7 +99,12 @@ fn with_fail_closed_nothing_passes_a_dead_or_hanging_agent() {
     std::thread::sleep(STALE);
     is_refused(&wire);
     wire.agent.process().signal(Signal::SIGCONT).unwrap();
-    wait::until(LIMIT, "the agent to answer", || wire.agent.status().map(drop)).unwrap();
+    wait::until(LIMIT, "the agent to show itself to the hooks", || {
+        let status = wire.agent.status()?;
+        anyhow::ensure!(status["heartbeat_lapses"]["count"].as_u64() >= Some(1), "{status}");
+        Ok(())
+    })
+    .unwrap();
     assert!(Way::BOTH.iter().all(|way| wire.counted(word(*way), "refused") >= 1));
     is_intercepted(&wire);
 

@@ -149,6 +149,10 @@ impl Beat {
             return self.is_silent();
         }
         self.silent = 0;
+        // First: whoever reads of the end of a lapse finds it ended.
+        if let Err(error) = map.set(self.at(oldest)) {
+            tracing::error!(%error, "showing the hooks that the agent lives");
+        }
         let gap = oldest.saturating_sub(self.last_ns);
         if gap > self.alive.timeout_ns {
             let gap = Duration::from_nanos(gap);
@@ -158,9 +162,6 @@ impl Beat {
         }
         self.last_ns = oldest;
         self.status.beat();
-        if let Err(error) = map.set(self.at(oldest)) {
-            tracing::error!(%error, "showing the hooks that the agent lives");
-        }
     }
 
     fn is_silent(&mut self) {
