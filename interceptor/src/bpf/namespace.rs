@@ -14,7 +14,8 @@ use interceptor_common::names;
 use super::error::BpfError;
 use super::load::program;
 use crate::net::netns::Netns;
-use crate::{cgroup, sys};
+use crate::cgroup;
+use crate::sys;
 
 /// The cookie of `netns`, in which `socket` is.
 pub(super) fn cookie(ebpf: &mut Ebpf, netns: &Netns, socket: impl AsFd) -> Result<u64, BpfError> {
