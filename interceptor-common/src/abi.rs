@@ -5,7 +5,7 @@
 
 use core::mem::size_of;
 
-use crate::{Address, ClientKey, Control, DnsKey, Endpoint, Facts, FactsKey, Workload, counters, names};
+use crate::{Address, Client, ClientKey, Control, DnsKey, Endpoint, Facts, FactsKey, Workload, counters, names};
 
 /// Raised by every change of a shared map that its sizes do not show.
 const MEANING: usize = 1;
@@ -27,6 +27,7 @@ pub const ABI: u64 = hash(&[
     size_of::<Endpoint>(),
     size_of::<Workload>(),
     size_of::<ClientKey>(),
+    size_of::<Client>(),
     size_of::<DnsKey>(),
     size_of::<Control>(),
     size_of::<FactsKey>(),

@@ -21,6 +21,12 @@ pub const NAMESPACES_CAPACITY: u32 = 1024;
 /// Directions of connections that the kernel moves at once (`proxy.splice: kernel`); one more is moved by splice(2).
 pub const SPLICE_CAPACITY: u32 = 16_384;
 
+/// Requests under way into applications whose threads are followed; beyond that calls for them are not traced back.
+pub const REQUESTS_CAPACITY: u32 = 65_536;
+/// Sockets, and threads, that are followed; those not seen for longest give way.
+pub const FOLLOWED_CAPACITY: u32 = 65_536;
+/// Processes that do not keep requests on threads; those not seen for longest give way.
+pub const MISTRUSTED_CAPACITY: u32 = 4096;
 /// The maps that an agent hands to its successor. Those of kernel splice stay with the connections that they serve.
 pub const SHARED: [&str; 14] = [
     CAPTURE,
@@ -80,6 +86,18 @@ names! {
     SPLICE_SOURCES = "SPLICE_SOURCES";
     /// See the table of [`crate`].
     SPLICE_FLOWS = "SPLICE_FLOWS";
+    /// See the table of [`crate`].
+    REQUESTS = "REQUESTS";
+    /// See the table of [`crate`].
+    CALLS = "CALLS";
+    /// Global that the agent sets: where `struct sock` keeps its cookie.
+    SOCK_COOKIE = "SOCK_COOKIE";
+    /// Global that the agent sets: where `struct task_struct` keeps `start_time`.
+    TASK_START = "TASK_START";
+    /// Global that the agent sets: where `struct task_struct` keeps `pid`.
+    TASK_PID = "TASK_PID";
+    /// Global that the agent sets: where `struct task_struct` keeps `tgid`.
+    TASK_TGID = "TASK_TGID";
     /// Global that the agent sets: where `struct tcp_sock` keeps `write_seq`.
     WRITE_SEQ = "WRITE_SEQ";
     /// Global that the agent sets: where `struct tcp_sock` keeps `copied_seq`.
@@ -116,4 +134,10 @@ names! {
     SOCK_OPS = "on_sock_ops";
     /// sk_skb/stream_verdict.
     SPLICE = "on_splice";
+    /// The raw tracepoint [`READ_TRACEPOINT`].
+    THREAD_READS = "on_thread_reads";
+    /// sock_ops, beside [`SOCK_OPS`].
+    THREAD_SENDS = "on_thread_sends";
+    /// What the kernel calls its tracepoint in the thread that has read from a TCP socket (since 4.15).
+    READ_TRACEPOINT = "tcp_rcv_space_adjust";
 }

@@ -12,6 +12,8 @@ pub struct Workload {
     pub v6: Address,
     /// 1 where it lives in a root space, else 0.
     pub in_root: u32,
+    /// 1 where calls of its threads are traced back to requests, else 0.
+    pub threads: u32,
 }
 
 /// Names the agent's connection to an application: its source in the workload's network namespace.
@@ -31,6 +33,26 @@ impl ClientKey {
     #[inline(always)]
     pub const fn new(netns: u64, source: Endpoint) -> Self {
         Self { netns, source, pad: 0 }
+    }
+}
+
+/// Who is behind the agent's connection to an application.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Client {
+    /// The real client.
+    pub client: Endpoint,
+    /// Explicit padding.
+    pub pad: u32,
+    /// The agent's number of the connection where the application's threads are followed, else 0.
+    pub connection: u64,
+}
+
+impl Client {
+    /// A client with its padding zeroed.
+    #[inline(always)]
+    pub const fn new(client: Endpoint, connection: u64) -> Self {
+        Self { client, pad: 0, connection }
     }
 }
 
@@ -131,8 +153,9 @@ mod pod {
     //! SAFETY for every impl here: `repr(C)`, integers and byte arrays only, no implicit padding (asserted in `layout`),
     //! so any bit pattern is a valid value and every byte is initialised.
 
-    use super::{Address, ClientKey, Control, DnsKey, Endpoint, Facts, FactsKey, Workload};
+    use super::{Address, Client, ClientKey, Control, DnsKey, Endpoint, Facts, FactsKey, Workload};
     use crate::SpliceFlow;
+    use crate::threads::{Call, Request};
 
     // SAFETY: see the module.
     unsafe impl aya::Pod for Address {}
@@ -143,6 +166,8 @@ mod pod {
     // SAFETY: see the module.
     unsafe impl aya::Pod for ClientKey {}
     // SAFETY: see the module.
+    unsafe impl aya::Pod for Client {}
+    // SAFETY: see the module.
     unsafe impl aya::Pod for DnsKey {}
     // SAFETY: see the module.
     unsafe impl aya::Pod for Control {}
@@ -152,4 +177,8 @@ mod pod {
     unsafe impl aya::Pod for Facts {}
     // SAFETY: see the module.
     unsafe impl aya::Pod for SpliceFlow {}
+    // SAFETY: see the module.
+    unsafe impl aya::Pod for Request {}
+    // SAFETY: see the module.
+    unsafe impl aya::Pod for Call {}
 }

@@ -9,13 +9,13 @@ use aya_ebpf::{
     EbpfContext,
     bindings::{__sk_buff, bpf_sk_lookup, bpf_sock, bpf_sock_addr},
     helpers::{
-        bpf_get_current_cgroup_id, bpf_get_netns_cookie, bpf_get_socket_cookie, bpf_map_lookup_elem,
-        bpf_probe_read_kernel, bpf_sk_release, bpf_skc_to_tcp_sock,
+        bpf_get_current_cgroup_id, bpf_get_current_task, bpf_get_netns_cookie, bpf_get_socket_cookie,
+        bpf_map_lookup_elem, bpf_probe_read_kernel, bpf_sk_release, bpf_skc_to_tcp_sock,
     },
     maps::SockHash,
-    programs::{SkBuffContext, SkLookupContext, SockAddrContext, SockContext, SockOpsContext},
+    programs::{RawTracePointContext, SkBuffContext, SkLookupContext, SockAddrContext, SockContext, SockOpsContext},
 };
-use interceptor_common::{Address, Endpoint, NetPort, policy::Bound};
+use interceptor_common::{Address, Endpoint, NetPort, policy::Bound, threads::Thread};
 
 /// `AF_INET` of the kernel.
 const AF_INET: u32 = 2;
@@ -255,10 +255,32 @@ impl Ops<'_> {
         local_port: u32
     );
     ops_field!(remote_port: u32);
+    ops_field!(
+        /// The kernel's number of the connection's state.
+        state: u32
+    );
+    ops_field!(snd_una: u32);
+    ops_field!(snd_nxt: u32);
+    ops_field!(rcv_nxt: u32);
+    ops_field!(packets_out: u32);
 
-    /// The first argument of a callback: for a change of state, the old state.
+    /// The socket's cookie.
     #[inline(always)]
-    pub(crate) fn old_state(self) -> u32 {
+    pub(crate) fn cookie(self) -> u64 {
+        // SAFETY: the helper takes the program's own context.
+        unsafe { bpf_get_socket_cookie(self.0.as_ptr()) }
+    }
+
+    /// Asks for further callbacks on this socket, beside those that somebody has asked for already.
+    #[inline(always)]
+    pub(crate) fn also_call_back(self, flags: u32) {
+        // Fails only for flags that the kernel does not know.
+        self.0.set_cb_flags((self.bpf_sock_ops_cb_flags() | flags).cast_signed()).ok();
+    }
+
+    /// The first argument of a callback: for a change of state, the old state; for the length of options, what is asked.
+    #[inline(always)]
+    pub(crate) fn first_argument(self) -> u32 {
         // SAFETY: as for the fields above.
         unsafe { read_volatile(addr_of!((*self.0.ops).__bindgen_anon_1.args[0])) }
     }
@@ -300,6 +322,47 @@ impl Ops<'_> {
         // The verifier's translation puts the two bytes, in network order, into the upper half on little-endian hosts.
         let port = NetPort((self.remote_port() >> 16) as u16);
         Endpoint::new(if v4 { Address::from_be32(ip4) } else { Address::from_be32x4(ip6) }, port)
+    }
+}
+
+/// The socket of a tracepoint, of which only a helper may look at anything.
+#[derive(Clone, Copy)]
+pub(crate) struct Traced(*const u8);
+
+impl Traced {
+    /// The socket that is a tracepoint's first argument.
+    #[inline(always)]
+    pub(crate) fn new(ctx: &RawTracePointContext) -> Self {
+        Self(ctx.arg(0))
+    }
+
+    /// Its cookie, which is `at` so many bytes into it. `None`: nobody has asked for it yet.
+    #[inline(always)]
+    pub(crate) fn cookie(self, at: usize) -> Option<u64> {
+        // SAFETY: the helper checks the address itself and reports a fault.
+        unsafe { bpf_probe_read_kernel(self.0.wrapping_add(at).cast::<u64>()) }.ok().filter(|cookie| *cookie != 0)
+    }
+
+    /// A word of its `struct tcp_sock`, `at` so many bytes.
+    #[inline(always)]
+    pub(crate) fn word(self, at: usize) -> Option<u32> {
+        // SAFETY: as for `cookie`.
+        unsafe { bpf_probe_read_kernel(self.0.wrapping_add(at).cast::<u32>()) }.ok()
+    }
+}
+
+/// The running thread, whose start and numbers are so many bytes into its `struct task_struct`.
+#[inline(always)]
+pub(crate) fn thread([start, tid, tgid]: [usize; 3]) -> Option<Thread> {
+    // SAFETY: the helper takes no argument.
+    let task = unsafe { bpf_get_current_task() } as *const u8;
+    // SAFETY: the helper checks the address itself and reports a fault.
+    unsafe {
+        Some(Thread {
+            start: bpf_probe_read_kernel(task.wrapping_add(start).cast::<u64>()).ok()?,
+            tid: bpf_probe_read_kernel(task.wrapping_add(tid).cast::<u32>()).ok()?,
+            tgid: bpf_probe_read_kernel(task.wrapping_add(tgid).cast::<u32>()).ok()?,
+        })
     }
 }
 

@@ -27,6 +27,8 @@ mod sock_create;
 mod sock_ops;
 #[cfg(target_arch = "bpf")]
 mod splice;
+#[cfg(target_arch = "bpf")]
+mod threads;
 
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}

@@ -10,9 +10,10 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, SockHash},
 };
 use interceptor_common::{
-    Address, ClientKey, Control, DnsKey, Endpoint, Facts, FactsKey, SpliceFlow, Workload,
+    Address, Client, ClientKey, Control, DnsKey, Endpoint, Facts, FactsKey, SpliceFlow, Workload,
     counters::{self, Counter},
     names, policy,
+    threads::{Call, Inbound, Reading, Request, Thread},
 };
 
 use crate::ctx;
@@ -31,6 +32,19 @@ static COPIED_SEQ: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static SKB_SEQ: Global<u32> = Global::new(0);
 
+/// Where the running kernel keeps what tells sockets and threads apart; 0 where it does not say.
+#[unsafe(no_mangle)]
+static SOCK_COOKIE: Global<u32> = Global::new(0);
+/// See [`SOCK_COOKIE`].
+#[unsafe(no_mangle)]
+static TASK_START: Global<u32> = Global::new(0);
+/// See [`SOCK_COOKIE`].
+#[unsafe(no_mangle)]
+static TASK_PID: Global<u32> = Global::new(0);
+/// See [`SOCK_COOKIE`].
+#[unsafe(no_mangle)]
+static TASK_TGID: Global<u32> = Global::new(0);
+
 #[map]
 static CAPTURE: HashMap<Endpoint, u32> = HashMap::with_max_entries(names::CAPTURE_CAPACITY, BPF_F_NO_PREALLOC);
 #[map]
@@ -48,7 +62,7 @@ static LISTENERS: SockHash<Address> = SockHash::with_max_entries(names::WORKLOAD
 #[map]
 static OUTBOUND: SockHash<u64> = SockHash::with_max_entries(names::WORKLOADS_CAPACITY, 0);
 #[map]
-static CLIENTS: HashMap<ClientKey, Endpoint> = HashMap::with_max_entries(names::CLIENTS_CAPACITY, BPF_F_NO_PREALLOC);
+static CLIENTS: HashMap<ClientKey, Client> = HashMap::with_max_entries(names::CLIENTS_CAPACITY, BPF_F_NO_PREALLOC);
 #[map]
 static FACTS: LruHashMap<FactsKey, Facts> = LruHashMap::with_max_entries(names::FACTS_CAPACITY, 0);
 #[map]
@@ -63,6 +77,16 @@ static SPLICE_TARGETS: SockHash<u64> = SockHash::with_max_entries(names::SPLICE_
 static SPLICE_SOURCES: SockHash<u64> = SockHash::with_max_entries(names::SPLICE_CAPACITY, 0);
 #[map]
 static SPLICE_FLOWS: HashMap<u64, SpliceFlow> = HashMap::with_max_entries(names::SPLICE_CAPACITY, BPF_F_NO_PREALLOC);
+#[map]
+static REQUESTS: HashMap<u64, Request> = HashMap::with_max_entries(names::REQUESTS_CAPACITY, BPF_F_NO_PREALLOC);
+#[map]
+static INBOUND_SOCKETS: LruHashMap<u64, Inbound> = LruHashMap::with_max_entries(names::FOLLOWED_CAPACITY, 0);
+#[map]
+static READINGS: LruHashMap<Thread, Reading> = LruHashMap::with_max_entries(names::FOLLOWED_CAPACITY, 0);
+#[map]
+static MISTRUSTED: LruHashMap<u32, u32> = LruHashMap::with_max_entries(names::MISTRUSTED_CAPACITY, 0);
+#[map]
+static CALLS: LruHashMap<FactsKey, Call> = LruHashMap::with_max_entries(names::FOLLOWED_CAPACITY, 0);
 #[map]
 static CONTROL: Array<Control> = Array::with_max_entries(1, 0);
 #[map]
@@ -199,7 +223,7 @@ pub(crate) fn fail_closed() -> bool {
 
 /// The real client behind the agent's connection to an application.
 #[inline(always)]
-pub(crate) fn client(key: &ClientKey) -> Option<&'static Endpoint> {
+pub(crate) fn client(key: &ClientKey) -> Option<&'static Client> {
     // SAFETY: as for `captured`.
     unsafe { CLIENTS.get(key) }
 }
@@ -266,4 +290,85 @@ pub(crate) fn copied_seq_at() -> usize {
 #[inline(always)]
 pub(crate) fn skb_seq_at() -> usize {
     SKB_SEQ.load() as usize
+}
+
+/// The request that the agent has on one of its connections to an application.
+#[inline(always)]
+pub(crate) fn request(connection: u64) -> Option<&'static Request> {
+    // SAFETY: as for `captured`.
+    unsafe { REQUESTS.get(connection) }
+}
+
+/// What is known of an application's socket.
+#[inline(always)]
+pub(crate) fn inbound_socket(cookie: u64) -> Option<*mut Inbound> {
+    INBOUND_SOCKETS.get_ptr_mut(cookie)
+}
+
+/// Begins to follow an application's socket.
+#[inline(always)]
+pub(crate) fn begin_inbound_socket(cookie: u64, inbound: &Inbound) {
+    // A full map gives up its oldest entry; after any other failure nothing is known of the socket.
+    INBOUND_SOCKETS.insert(cookie, inbound, 0).ok();
+}
+
+/// Forgets an application's socket.
+#[inline(always)]
+pub(crate) fn forget_inbound_socket(cookie: u64) {
+    // One that is not there was never followed, or gave way.
+    INBOUND_SOCKETS.remove(cookie).ok();
+}
+
+/// What a thread has read.
+#[inline(always)]
+pub(crate) fn reading(thread: &Thread) -> Option<*mut Reading> {
+    READINGS.get_ptr_mut(thread)
+}
+
+/// What a thread has read, which may be nothing yet.
+#[inline(always)]
+pub(crate) fn reading_or_new(thread: &Thread) -> Option<*mut Reading> {
+    if let Some(reading) = READINGS.get_ptr_mut(thread) {
+        return Some(reading);
+    }
+    READINGS.insert(thread, Reading::default(), 0).ok()?;
+    READINGS.get_ptr_mut(thread)
+}
+
+/// Whether a process was seen not to keep a request on one thread.
+#[inline(always)]
+pub(crate) fn is_mistrusted(thread: &Thread) -> bool {
+    MISTRUSTED.get_ptr(thread.tgid).is_some()
+}
+
+/// Notes that a process does not keep a request on one thread.
+#[inline(always)]
+pub(crate) fn mistrust(thread: &Thread) {
+    // After a failure the next evidence comes soon.
+    MISTRUSTED.insert(thread.tgid, 1, 0).ok();
+}
+
+/// What is known of the calls on an application's connection to the agent.
+#[inline(always)]
+pub(crate) fn call(key: &FactsKey) -> Option<*mut Call> {
+    CALLS.get_ptr_mut(key)
+}
+
+/// Begins to follow an application's connection to the agent.
+#[inline(always)]
+pub(crate) fn begin_call(key: &FactsKey, call: &Call) {
+    // As for `begin_inbound_socket`.
+    CALLS.insert(key, call, 0).ok();
+}
+
+/// Where `struct sock` keeps its cookie.
+#[inline(always)]
+pub(crate) fn sock_cookie_at() -> usize {
+    SOCK_COOKIE.load() as usize
+}
+
+/// Where `struct task_struct` keeps `start_time`, `pid` and `tgid`.
+#[inline(always)]
+pub(crate) fn task_at() -> [usize; 3] {
+    [TASK_START.load() as usize, TASK_PID.load() as usize, TASK_TGID.load() as usize]
 }

@@ -47,7 +47,7 @@ fn real_peer(ctx: &SockAddrContext, seen: &Endpoint) -> Option<&'static Endpoint
     {
         return Some(server);
     }
-    maps::client(&ClientKey::new(netns, *seen))
+    maps::client(&ClientKey::new(netns, *seen)).map(|client| &client.client)
 }
 
 /// cgroup/getsockname4.

@@ -26,7 +26,10 @@ const TCP_CLOSE: u32 = 7;
 /// `TCP_LISTEN` of the kernel's states.
 const TCP_LISTEN: u32 = 10;
 
-/// sock_ops. The return value is not used by the callbacks that are handled.
+/// What lets the programs of others on the same cgroup have their say; 0 would override it.
+pub(crate) const PROCEED: u32 = 1;
+
+/// sock_ops.
 #[sock_ops]
 pub(crate) fn on_sock_ops(ctx: SockOpsContext) -> u32 {
     let ops = Ops(&ctx);
@@ -35,20 +38,20 @@ pub(crate) fn on_sock_ops(ctx: SockOpsContext) -> u32 {
         BPF_SOCK_OPS_TCP_LISTEN_CB => {
             for_each_listening(&ctx, ops, maps::begin_listening);
             // So that its end is told.
-            let flags = ops.bpf_sock_ops_cb_flags() | BPF_SOCK_OPS_STATE_CB_FLAG;
-            ctx.set_cb_flags(flags.cast_signed()).ok();
+            ops.also_call_back(BPF_SOCK_OPS_STATE_CB_FLAG);
         }
-        BPF_SOCK_OPS_STATE_CB if ops.old_state() == TCP_LISTEN => {
+        BPF_SOCK_OPS_STATE_CB if ops.first_argument() == TCP_LISTEN => {
             for_each_listening(&ctx, ops, maps::end_listening);
         }
         BPF_SOCK_OPS_STATE_CB => changed(&ctx, ops),
         _ => {}
     }
-    0
+    PROCEED
 }
 
+/// How the agent names the flow of the application's socket.
 #[inline(always)]
-fn key(ctx: &SockOpsContext, ops: Ops<'_>) -> FactsKey {
+pub(crate) fn key(ctx: &SockOpsContext, ops: Ops<'_>) -> FactsKey {
     FactsKey { netns: ctx::netns(ctx), agent: ops.remote(), port: NetPort::from_host(ops.local_port() as u16), pad: 0 }
 }
 
@@ -80,8 +83,8 @@ fn established(ctx: &SockOpsContext, ops: Ops<'_>) {
     // SAFETY: the helper only reads a clock.
     let facts = Facts { established_ns: unsafe { bpf_ktime_get_ns() }, ..Facts::default() };
     maps::begin_facts(&key, &facts);
-    // Without the flag no change of state is told and the facts stay as they are.
-    ctx.set_cb_flags(BPF_SOCK_OPS_STATE_CB_FLAG.cast_signed()).ok();
+    // Where that fails no change of state is told and the facts stay as they are.
+    ops.also_call_back(BPF_SOCK_OPS_STATE_CB_FLAG);
 }
 
 #[inline(always)]

@@ -16,6 +16,7 @@ mod object;
 mod offsets;
 mod pins;
 mod splice;
+mod threads;
 
 pub use error::BpfError;
 pub use handed::Maps;
@@ -25,3 +26,4 @@ pub use load::{HookState, Kernel, Programs};
 pub use maps::{CaptureMaps, ControlMap, FlowMaps, KernelCounters};
 pub use offsets::{Offsets, OffsetsError};
 pub use pins::{PinError, Pins, remove_left};
+pub use threads::{ReadsLink, SendsLink};

@@ -12,6 +12,7 @@ mod dns;
 mod handover;
 mod heartbeat;
 mod listening;
+mod threads;
 
 pub use controller::{Controller, ControllerParts};
 pub use heartbeat::{Heartbeat, HeartbeatError, HeartbeatParts};

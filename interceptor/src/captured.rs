@@ -3,6 +3,7 @@
 //! Written by `capture`, read by workers and `proxy`.
 
 mod destinations;
+mod threads;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 pub use destinations::{Assigned, Destinations};
+pub use threads::Threads;
 
 use crate::net::netns::Netns;
 use crate::propagate::Memory;
@@ -29,6 +31,8 @@ pub struct Captured {
     pub cgroup: Option<PathBuf>,
     /// Its connections under way, over all workers.
     pub open: AtomicUsize,
+    /// What its threads are found by.
+    pub threads: Threads,
     /// Whether its application has refused a connection since `capture` last looked.
     pub refused: AtomicBool,
     /// What its requests left behind.

@@ -9,6 +9,7 @@ mod kernel;
 mod labels;
 pub mod manager;
 mod table;
+mod threads;
 mod watches;
 
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use serde::{Deserialize, Serialize};
 pub use dns::{DnsOutcome, DnsTransport};
 pub use kernel::{KernelCount, KernelReader};
 pub use table::{FAMILIES, FamilyDoc, FamilyKind, reference_markdown};
+pub use threads::{CallOrigin, ThreadCalls};
 pub use watches::WatchState;
 
 use crate::flow::{ConnectionRecord, Note, Record, RequestRecord, Verdict};
@@ -69,6 +71,7 @@ pub struct Metrics {
     real_client_table_full: Counter,
     dns_queries: DnsQueries,
     established_closed: PerDirection<Counter>,
+    thread_calls: threads::Calls,
     kernel: Arc<KernelCounters>,
 }
 
@@ -189,6 +192,7 @@ impl Metrics {
             real_client_table_full: register(registry_mut, table::REAL_CLIENT_TABLE_FULL, Counter::default()),
             dns_queries: DnsQueries::new(&dns_queries),
             established_closed,
+            thread_calls: register(registry_mut, table::THREAD_CALLS, Family::default()),
             kernel,
             registry,
         }
@@ -242,6 +246,16 @@ impl Metrics {
         }
         self.request_duration.of(record.direction).of(record.verdict).observe(record.duration.as_secs_f64());
         record.connect.iter().for_each(|took| self.connect_duration.observe(took.as_secs_f64()));
+    }
+
+    /// The counters of a workload whose threads are followed.
+    pub fn thread_calls(&self, workload: &str) -> ThreadCalls {
+        ThreadCalls::of(&self.thread_calls, workload)
+    }
+
+    /// That workload's threads are not followed any more.
+    pub fn forget_thread_calls(&self, workload: &str) {
+        threads::forget(&self.thread_calls, workload);
     }
 
     /// A follower was too slow for so many flow records.

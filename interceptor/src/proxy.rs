@@ -25,6 +25,7 @@ pub mod selftest;
 mod splice;
 #[cfg(test)]
 mod tests;
+pub(crate) mod threads;
 
 use std::net::SocketAddr;
 use std::rc::Rc;

@@ -25,7 +25,7 @@ use interceptor::propagate::Memory;
 use interceptor::proxy::{self, Context};
 use interceptor::route::Direction;
 use interceptor::snapshot::Snapshot;
-use interceptor_common::{ClientKey, Endpoint, Facts, FactsKey};
+use interceptor_common::{Client, ClientKey, Facts, FactsKey};
 
 /// Counts what is asked of the system's allocator.
 struct Counting;
@@ -53,7 +53,7 @@ static ALLOCATOR: Counting = Counting;
 struct NoKernel;
 
 impl KernelSide for NoKernel {
-    fn set_client(&mut self, _key: ClientKey, _client: Endpoint) -> bool {
+    fn set_client(&mut self, _key: ClientKey, _client: Client) -> bool {
         true
     }
     fn remove_client(&mut self, _key: &ClientKey) {}
@@ -136,6 +136,7 @@ async fn proxy_one(front: TcpListener, to: SocketAddr) {
         addresses: vec![to.ip()],
         cgroup: None,
         open: AtomicUsize::new(0),
+        threads: Default::default(),
         refused: AtomicBool::new(false),
         memory: Memory::new(PropagateMode::Trace),
     };

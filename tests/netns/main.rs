@@ -53,6 +53,8 @@ mod stage;
 #[cfg(test)]
 mod takeover;
 #[cfg(test)]
+mod threads;
+#[cfg(test)]
 mod upgrades;
 #[cfg(test)]
 mod wire;

@@ -6,6 +6,7 @@
 pub mod dial;
 pub mod http;
 pub mod load;
+pub mod mixed;
 pub mod streams;
 pub mod traffic;
 

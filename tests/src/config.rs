@@ -96,6 +96,15 @@ impl Config {
         self.push(list, item)
     }
 
+    /// Sets one key of the items of that name in a list.
+    pub fn amend(&mut self, list: &str, name: &str, key: &str, value: impl Into<Value>) -> &mut Config {
+        let value = value.into();
+        if let Some(Value::Array(items)) = self.root.get_mut(list) {
+            items.iter_mut().filter(|item| item["name"] == name).for_each(|item| item[key] = value.clone());
+        }
+        self
+    }
+
     /// Sets one key of a section (`routing`, `capture`, `proxy`, `admin`, `metrics`, `flows`).
     pub fn set(&mut self, section: &str, key: &str, value: impl Into<Value>) -> &mut Config {
         let section = self.root.entry(section).or_insert_with(|| json!({}));

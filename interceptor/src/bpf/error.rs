@@ -62,6 +62,24 @@ pub enum BpfError {
         /// Why.
         source: std::io::Error,
     },
+    /// A program could not be attached to a tracepoint.
+    #[error("attaching {program} to the raw tracepoint {tracepoint}: {}; does the kernel have it?", chain(.source))]
+    Tracepoint {
+        /// Its name.
+        program: &'static str,
+        /// The tracepoint's.
+        tracepoint: &'static str,
+        /// What the kernel said.
+        source: Box<ProgramError>,
+    },
+    /// The kernel does not tell where it keeps what a program reads.
+    #[error("loading eBPF program {program}: {why}")]
+    Offsets {
+        /// Its name.
+        program: &'static str,
+        /// Why.
+        why: String,
+    },
     /// A program is not in use because it did not load.
     #[error("{0} is not available on this kernel; run `interceptor check`")]
     Unavailable(&'static str),

@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use aya::programs::{CgroupSockAddr, ProgramError, SkLookup, SkSkb, SockOps};
+use aya::programs::{CgroupAttachMode, CgroupSockAddr, ProgramError, SkLookup, SkSkb, SockOps};
 use aya::{Ebpf, EbpfLoader};
 use interceptor_common::names;
 
@@ -43,13 +43,17 @@ const DNS: [&str; 4] = [names::SENDMSG4, names::SENDMSG6, names::RECVMSG4, names
 
 /// `BPF_SK_LOOKUP` of `enum bpf_attach_type`.
 const SK_LOOKUP_TYPE: u32 = 36;
+/// On kernels from 5.7 aya makes a bpf_link, which is always of the multi kind and refuses the multi flag.
+pub(super) const MODE: CgroupAttachMode = CgroupAttachMode::Single;
 
 /// The loaded object.
 pub struct Kernel {
-    ebpf: Ebpf,
+    pub(super) ebpf: Ebpf,
     hooks: BTreeMap<&'static str, HookState>,
     /// Descriptors of the maps that a successor gets.
     shared: Vec<(&'static str, OwnedFd)>,
+    /// Why programs that read the kernel's structures cannot be used.
+    pub(super) no_offsets: Option<String>,
 }
 
 /// The programs that not every agent needs.
@@ -105,22 +109,31 @@ impl Kernel {
         if object::OBJECT.is_empty() {
             return Err(BpfError::NotBuilt);
         }
-        let offsets = splice.then(Offsets::of_kernel);
+        let offsets = Offsets::of_kernel();
         let pinned = if maps.is_empty() { None } else { Some(handed::pin(maps)?) };
         let (debug, mut loader) = (u32::from(debug), EbpfLoader::new());
         for (name, path) in pinned.iter().flat_map(|pinned| &pinned.paths) {
             loader.map_pin_path(name.as_str(), path.as_path());
         }
         loader.override_global(names::DEBUG, &debug, true);
-        if let Some(Ok(offsets)) = &offsets {
-            loader.override_global(names::WRITE_SEQ, &offsets.write_seq, true);
-            loader.override_global(names::COPIED_SEQ, &offsets.copied_seq, true);
-            loader.override_global(names::SKB_SEQ, &offsets.skb_seq, true);
+        if let Ok(offsets) = &offsets {
+            for (name, place) in [
+                (names::WRITE_SEQ, &offsets.write_seq),
+                (names::COPIED_SEQ, &offsets.copied_seq),
+                (names::SKB_SEQ, &offsets.skb_seq),
+                (names::SOCK_COOKIE, &offsets.sock_cookie),
+                (names::TASK_START, &offsets.task_start),
+                (names::TASK_PID, &offsets.task_pid),
+                (names::TASK_TGID, &offsets.task_tgid),
+            ] {
+                loader.override_global(name, place, true);
+            }
         }
         let ebpf = loader.load(object::OBJECT).map_err(|source| BpfError::Object(Box::new(source)))?;
+        let no_offsets = offsets.err().map(|error| error.to_string());
         let shared = names::SHARED.iter().map(|name| Ok((*name, maps::descriptor(&ebpf, name)?)));
         let shared = shared.collect::<Result<_, BpfError>>()?;
-        let mut kernel = Self { ebpf, hooks: BTreeMap::new(), shared };
+        let mut kernel = Self { ebpf, hooks: BTreeMap::new(), shared, no_offsets };
         let mut refused = None;
         for name in SOCK_ADDR.into_iter().filter(|name| dns || !DNS.contains(name)) {
             let loaded = kernel.sock_addr(name).and_then(CgroupSockAddr::load);
@@ -130,13 +143,13 @@ impl Kernel {
         refused = refused.or(kernel.note(names::SK_LOOKUP, loaded));
         let loaded = kernel.sock_ops().and_then(SockOps::load);
         refused = refused.or(kernel.note(names::SOCK_OPS, loaded));
-        match offsets {
-            None => {}
-            Some(Ok(_)) => {
+        match &kernel.no_offsets {
+            _ if !splice => {}
+            None => {
                 let loaded = kernel.splice();
                 refused = refused.or(kernel.note(names::SPLICE, loaded));
             }
-            Some(Err(error)) => _ = kernel.hooks.insert(names::SPLICE, HookState::Unavailable(error.to_string())),
+            Some(why) => _ = kernel.hooks.insert(names::SPLICE, HookState::Unavailable(why.clone())),
         }
         Ok((kernel, refused))
     }

@@ -6,8 +6,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, SockHash};
 use aya::{Ebpf, Pod};
+use interceptor_common::threads::{Call, Request};
 use interceptor_common::{
-    Address, ClientKey, Control, DnsKey, Endpoint, Facts, FactsKey, SpliceFlow, Workload, counters, names,
+    Address, Client, ClientKey, Control, DnsKey, Endpoint, Facts, FactsKey, SpliceFlow, Workload, counters, names,
 };
 
 use super::error::BpfError;
@@ -108,8 +109,10 @@ impl ControlMap {
 
 /// A worker's own handles of the maps that belong to connections.
 pub struct FlowMaps {
-    clients: Table<ClientKey, Endpoint>,
+    clients: Table<ClientKey, Client>,
     facts: Table<FactsKey, Facts>,
+    requests: Table<u64, Request>,
+    calls: Table<FactsKey, Call>,
     splice: SpliceMaps,
 }
 
@@ -118,13 +121,15 @@ impl FlowMaps {
         Ok(Self {
             clients: Table::new(names::CLIENTS, open(ebpf, names::CLIENTS)?)?,
             facts: Table::new(names::FACTS, open(ebpf, names::FACTS)?)?,
+            requests: Table::new(names::REQUESTS, open(ebpf, names::REQUESTS)?)?,
+            calls: Table::new(names::CALLS, open(ebpf, names::CALLS)?)?,
             splice: SpliceMaps::open(ebpf)?,
         })
     }
 }
 
 impl KernelSide for FlowMaps {
-    fn set_client(&mut self, key: ClientKey, client: Endpoint) -> bool {
+    fn set_client(&mut self, key: ClientKey, client: Client) -> bool {
         let said = self.clients.insert(key, client);
         if let Err(error) = &said {
             tracing::debug!(%error, "the application will see the agent's address instead of the client's");
@@ -143,6 +148,30 @@ impl KernelSide for FlowMaps {
         // A failure leaves the entry to the map's own LRU.
         self.facts.remove(key).ok();
         Some(facts)
+    }
+
+    fn begin_request(&mut self, connection: u64, request: Request) -> bool {
+        let begun = self.requests.insert(connection, request);
+        if let Err(error) = &begun {
+            tracing::debug!(%error, "calls for a request will not be traced back to it");
+        }
+        begun.is_ok()
+    }
+
+    fn end_request(&mut self, connection: u64) {
+        if let Err(error) = self.requests.remove(&connection) {
+            tracing::debug!(%error, "forgetting an ended request");
+        }
+    }
+
+    fn call(&self, key: &FactsKey) -> Option<Call> {
+        self.calls.get(key)
+    }
+
+    fn forget_calls(&mut self, key: &FactsKey) {
+        if let Err(error) = self.calls.remove(key) {
+            tracing::debug!(%error, "forgetting the calls of an ended connection");
+        }
     }
 
     fn splice(&mut self, from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<u64> {

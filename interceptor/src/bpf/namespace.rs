@@ -13,8 +13,8 @@ use interceptor_common::names;
 
 use super::error::BpfError;
 use super::load::program;
-use crate::net::netns::Netns;
 use crate::cgroup;
+use crate::net::netns::Netns;
 use crate::sys;
 
 /// The cookie of `netns`, in which `socket` is.

@@ -1,8 +1,8 @@
-//! Where the running kernel keeps the few fields that kernel splice reads and no helper gives, from the kernel's own type
+//! Where the running kernel keeps the few fields that hooks read and no helper gives, from the kernel's own type
 //! information (BTF, docs: Documentation/bpf/btf.rst).
 //!
-//! aya reads that too but tells no field's place. Called once by `load`, where `proxy.splice` asks for it. Any bytes are
-//! taken: what does not parse is an error, never a panic.
+//! aya reads that too but tells no field's place. Called once by `load`, for kernel splice and for the hooks that follow
+//! threads. Any bytes are taken: what does not parse is an error, never a panic.
 
 use std::path::Path;
 
@@ -20,6 +20,14 @@ pub struct Offsets {
     pub copied_seq: u32,
     /// TCP's `seq` in `struct sk_buff`: in its control block `cb`.
     pub skb_seq: u32,
+    /// The cookie in `struct sock`, which `struct sock_common` begins.
+    pub sock_cookie: u32,
+    /// `start_time` in `struct task_struct`.
+    pub task_start: u32,
+    /// `pid` in `struct task_struct`.
+    pub task_pid: u32,
+    /// `tgid` in `struct task_struct`.
+    pub task_tgid: u32,
 }
 
 /// Why the places are not known.
@@ -46,32 +54,33 @@ impl Offsets {
     }
 
     fn parse(btf: &[u8]) -> Result<Self, OffsetsError> {
-        let mut write_seq = None;
-        let mut copied_seq = None;
-        let mut cb = None;
-        let mut seq = None;
-        let wanted: [(&'static str, &'static str, &mut Option<u32>); 4] = [
-            ("tcp_sock", "write_seq", &mut write_seq),
-            ("tcp_sock", "copied_seq", &mut copied_seq),
-            ("sk_buff", "cb", &mut cb),
-            ("tcp_skb_cb", "seq", &mut seq),
+        const WANTED: [(&str, &str); 8] = [
+            ("tcp_sock", "write_seq"),
+            ("tcp_sock", "copied_seq"),
+            ("sk_buff", "cb"),
+            ("tcp_skb_cb", "seq"),
+            ("sock_common", "skc_cookie"),
+            ("task_struct", "start_time"),
+            ("task_struct", "pid"),
+            ("task_struct", "tgid"),
         ];
+        let mut found = WANTED.map(|_| None);
         let blob = Blob::new(btf).ok_or(OffsetsError::Malformed)?;
-        let mut found = wanted;
         blob.each_struct(|name, members| {
-            for (structure, field, place) in &mut found {
+            for ((structure, field), place) in WANTED.iter().zip(&mut found) {
                 if name == structure.as_bytes() && place.is_none() {
-                    **place = blob.member(members, field);
+                    *place = blob.member(members, field);
                 }
             }
         })
         .ok_or(OffsetsError::Malformed)?;
-        let place = |place: Option<u32>, structure, field| place.ok_or(OffsetsError::Missing(structure, field));
-        Ok(Self {
-            write_seq: place(write_seq, "tcp_sock", "write_seq")?,
-            copied_seq: place(copied_seq, "tcp_sock", "copied_seq")?,
-            skb_seq: place(cb, "sk_buff", "cb")?.saturating_add(place(seq, "tcp_skb_cb", "seq")?),
-        })
+        let mut places = [0; WANTED.len()];
+        for (place, (found, (structure, field))) in places.iter_mut().zip(found.iter().zip(WANTED)) {
+            *place = found.ok_or(OffsetsError::Missing(structure, field))?;
+        }
+        let [write_seq, copied_seq, cb, seq, sock_cookie, task_start, task_pid, task_tgid] = places;
+        let skb_seq = cb.saturating_add(seq);
+        Ok(Self { write_seq, copied_seq, skb_seq, sock_cookie, task_start, task_pid, task_tgid })
     }
 }
 
@@ -150,7 +159,8 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
 mod tests {
     use super::*;
 
-    const STRINGS: &[u8] = b"\0tcp_sock\0write_seq\0copied_seq\0sk_buff\0cb\0tcp_skb_cb\0seq\0";
+    const STRINGS: &[u8] = b"\0tcp_sock\0write_seq\0copied_seq\0sk_buff\0cb\0tcp_skb_cb\0seq\0\
+        sock_common\0skc_cookie\0task_struct\0start_time\0pid\0tgid\0";
 
     fn at(name: &str) -> u32 {
         let found = STRINGS.windows(name.len() + 2).position(|part| part[1..=name.len()] == *name.as_bytes());
@@ -179,13 +189,16 @@ mod tests {
             structure("tcp_sock", 1, &[("copied_seq", 0x0100_0000 | 80), ("write_seq", 800)]),
             structure("sk_buff", 0, &[("cb", 320)]),
             structure("tcp_skb_cb", 0, &[("seq", 32)]),
+            structure("sock_common", 0, &[("skc_cookie", 768)]),
+            structure("task_struct", 0, &[("pid", 320), ("tgid", 352), ("start_time", 640)]),
         ]
     }
 
     #[test]
     fn the_places_are_found_also_beside_bit_fields() {
         let offsets = Offsets::parse(&blob(&kernel())).unwrap();
-        assert_eq!(offsets, Offsets { write_seq: 100, copied_seq: 10, skb_seq: 44 });
+        let splice = Offsets { write_seq: 100, copied_seq: 10, skb_seq: 44, ..offsets };
+        assert_eq!(offsets, Offsets { sock_cookie: 96, task_start: 80, task_pid: 40, task_tgid: 44, ..splice });
     }
 
     #[test]

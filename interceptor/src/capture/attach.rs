@@ -1,7 +1,7 @@
 //! Attaches one workload: its namespace, listeners for every worker, the sk_lookup link. Dropping it detaches.
 
 use std::io;
-use std::net::{IpAddr, TcpListener};
+use std::net::TcpListener;
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,9 +10,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 use interceptor_common as common;
 
 use crate::bpf::{BpfError, CaptureMaps, Kernel, NetnsLink};
-use crate::captured::Captured;
+use crate::captured::{Captured, Threads};
 use crate::config::{NetnsRef, PropagateMode};
 use crate::discovery::{Missing, Pods};
+use crate::metrics::Metrics;
 use crate::net::netns::{Identity, Netns};
 use crate::net::socket::{self, Listeners};
 use crate::propagate::Memory;
@@ -138,6 +139,7 @@ pub(super) fn attach(
         addresses: workload.addresses.clone(),
         cgroup,
         open: AtomicUsize::new(0),
+        threads: Threads::default(),
         refused: AtomicBool::new(false),
         memory: Memory::new(PropagateMode::Off),
     });
@@ -152,16 +154,32 @@ pub(super) fn attach(
     for (worker, listeners) in workers.iter().cycle().zip(listeners) {
         worker.listen(Arc::clone(&captured), listeners)?;
     }
-    maps.workloads.insert(cookie, entry(&captured.addresses, in_root))?;
+    maps.workloads.insert(cookie, entry(&captured, in_root))?;
     Ok(Attached { captured, workload: workload.clone(), in_root, link })
 }
 
 impl Attached {
     /// Tells the hooks whether it is now a pod of a root space.
     pub(super) fn set_in_root(&mut self, maps: &mut CaptureMaps, in_root: bool) -> Result<(), BpfError> {
-        maps.workloads.insert(self.captured.cookie, entry(&self.captured.addresses, in_root))?;
+        maps.workloads.insert(self.captured.cookie, entry(&self.captured, in_root))?;
         self.in_root = in_root;
         Ok(())
+    }
+
+    /// Follows its threads, or leaves them, and tells the hooks.
+    pub(super) fn follow_threads(
+        &self,
+        maps: &mut CaptureMaps,
+        metrics: &Metrics,
+        followed: bool,
+    ) -> Result<(), BpfError> {
+        let Captured { name, threads, .. } = &*self.captured;
+        if followed {
+            threads.follow(|| metrics.thread_calls(name));
+        } else {
+            threads.leave();
+        }
+        maps.workloads.insert(self.captured.cookie, entry(&self.captured, self.in_root))
     }
 }
 
@@ -178,8 +196,10 @@ fn register(maps: &mut CaptureMaps, captured: &Captured, listeners: &[Listeners]
     Ok(())
 }
 
-fn entry(all: &[IpAddr], in_root: bool) -> common::Workload {
+fn entry(captured: &Captured, in_root: bool) -> common::Workload {
+    let all = &captured.addresses;
     let unspecified = common::Address([0; 16]);
     let first = |v4: bool| all.iter().find(|ip| ip.is_ipv4() == v4).map_or(unspecified, |ip| (*ip).into());
-    common::Workload { v4: first(true), v6: first(false), in_root: u32::from(in_root) }
+    let threads = u32::from(captured.threads.are_followed());
+    common::Workload { v4: first(true), v6: first(false), in_root: u32::from(in_root), threads }
 }

@@ -16,6 +16,7 @@ use super::attach::{Attached, Means, attach, open};
 use super::close::Closer;
 use super::dns::Names;
 use super::handover::Handed;
+use super::threads::ThreadHooks;
 use crate::bpf::{BpfError, CaptureMaps, CgroupLinks, ControlMap, HookState, Kernel, Maps, Pins, remove_left};
 use crate::captured::Destinations;
 use crate::cgroup;
@@ -63,6 +64,7 @@ pub struct Controller {
     pub(super) peers: HashSet<IpAddr>,
     pub(super) workloads: HashMap<Arc<str>, Attached>,
     pub(super) names: Names,
+    pub(super) threads: ThreadHooks,
     /// Where established connections of switched destinations are to be closed, and can be.
     closer: Option<Closer>,
     /// There was an update.
@@ -105,6 +107,7 @@ impl Controller {
             peers: HashSet::new(),
             workloads: HashMap::new(),
             names,
+            threads: ThreadHooks::default(),
             has_begun: false,
             pins,
             handed: Handed::default(),
@@ -148,6 +151,7 @@ impl Controller {
         }
         // Also when no workload has changed: one may live in another place of its tree now.
         self.apply_names(snapshot, false);
+        self.apply_threads();
         if std::mem::take(&mut self.handed.is_new) {
             self.purge(&wanted);
         }
@@ -178,6 +182,7 @@ impl Controller {
         // As after a sweep.
         drop(self.addresses.take_switched());
         self.apply_names(snapshot, false);
+        self.apply_threads();
     }
 
     /// Looks after workloads whose namespace went away or was made anew, and tries failed ones again.
@@ -196,11 +201,13 @@ impl Controller {
         // What switches here are ports of workloads that have just come: their connections stay.
         drop(self.addresses.take_switched());
         self.apply_names(snapshot, true);
+        self.apply_threads();
     }
 
     /// Lets all new outbound connections pass; what is under way goes on.
     pub fn stop(&mut self) {
         self.cgroups.values_mut().for_each(CgroupLinks::stop_redirecting);
+        self.threads = ThreadHooks::default();
     }
 
     /// A listener of that namespace was closed by somebody else: the workload is attached anew.
@@ -321,6 +328,7 @@ impl Controller {
     fn detach(&mut self, name: &str) {
         let Some(attached) = self.workloads.remove(name) else { return };
         self.names.forget(&mut self.maps, name);
+        self.parts.metrics.forget_thread_calls(name);
         let captured = &attached.captured;
         // First the peers, so that nothing arrives at another pod as routed that was not.
         self.forget_peers(|ip| !captured.addresses.contains(ip));
@@ -382,6 +390,21 @@ impl Controller {
         self.names.apply(&mut self.maps, &self.parts.workers, snapshot, attached, sweep);
         if let Some(report) = self.names.news() {
             self.parts.status.set_dns(report);
+        }
+    }
+
+    /// Follows the threads of the attached workloads that ask for it, and of no others: with none, nothing is attached.
+    fn apply_threads(&mut self) {
+        let wants = |attached: &Attached| attached.captured.memory.mode() == PropagateMode::Thread;
+        let wanted = self.workloads.values().any(wants);
+        let cgroups = self.cgroups.keys().map(PathBuf::as_path);
+        let possible = self.threads.apply(&mut self.parts.kernel, &self.parts.status, cgroups, wanted);
+        for attached in self.workloads.values() {
+            let followed = possible && wants(attached);
+            if followed != attached.captured.threads.are_followed() {
+                let told = attached.follow_threads(&mut self.maps, &self.parts.metrics, followed);
+                log(told, "telling whose threads are followed");
+            }
         }
     }
 

@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use interceptor_common::names;
 
 use super::controller::{Controller, log};
+use super::threads::ThreadHooks;
 use crate::bpf::{BpfError, CgroupLinks, NetnsLink, Pins};
 use crate::net::netns::Identity;
 use crate::net::socket::Listeners;
@@ -68,6 +69,7 @@ impl Controller {
 
     /// Attaches and listens to nothing any more.
     pub fn detach_all(&mut self) {
+        self.threads = ThreadHooks::default();
         self.cgroups.clear();
         for (_, attached) in self.workloads.drain() {
             for worker in &self.parts.workers {

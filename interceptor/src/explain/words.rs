@@ -199,6 +199,9 @@ pub(super) fn propagation(
         Recalled::Unknown if found.ids.is_empty() && mode == PropagateMode::Trace => {
             "by trace id; the request has none, so only what the application passes on counts"
         }
+        Recalled::Unknown if mode == PropagateMode::Thread => {
+            "by the thread that sends it, which only the request itself shows; see its flow record"
+        }
         Recalled::Unknown if found.ids.is_empty() => "nothing that is in the workload now tells its space",
         Recalled::Unknown => "no request with its trace id and a space is in the workload now, or was just now",
     };

@@ -115,6 +115,8 @@ families! {
         "DNS queries of workloads in derived spaces: answered by the agent (a service that only an ancestor has), forwarded to the server unchanged (malformed ones as well), dropped because too many were under way, or failed because the server could not be reached";
     ESTABLISHED_CLOSED = "interceptor_established_closed_total", Counter, ["direction"],
         "Connections of workloads that were closed because their destination (outbound) or their own port (inbound) became captured";
+    THREAD_CALLS = "interceptor_thread_calls_total", Counter, ["workload", "origin"],
+        "Requests without a carrier of a space that a workload with propagate: thread sent, by where they came from: traced to a request, or why not (decisions/0013-by-thread.md): unseen, no_request, answered, several_threads, several_requests, process";
     BUILD = "interceptor_build_info", Info, ["version"],
         "The agent's version";
 }

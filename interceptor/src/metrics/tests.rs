@@ -27,6 +27,7 @@ fn moved() -> Metrics {
     metrics.watched_objects("pods", 7);
     metrics.watch_event("pods");
     metrics.watch_failed("pods", "forbidden");
+    metrics.thread_calls("web").count(CallOrigin::SeveralThreads);
     metrics.unexpected_connection();
     metrics.real_client_table_full();
     metrics.set_kernel_reader(Box::new(|| (100..).take(counters::COUNT as usize).collect()));
@@ -69,12 +70,21 @@ fn every_metric_is_moved_by_what_it_counts() {
         r#"interceptor_workloads{state="captured"} 4"#,
         r#"interceptor_workloads{state="pending"} 2"#,
         r#"interceptor_workloads{state="failed"} 1"#,
+        r#"interceptor_thread_calls_total{workload="web",origin="traced"} 0"#,
+        r#"interceptor_thread_calls_total{workload="web",origin="several_threads"} 1"#,
         r#"interceptor_unexpected_connections_total 1"#,
         r#"interceptor_real_client_table_full_total 1"#,
         concat!(r#"interceptor_build_info{version=""#, env!("CARGO_PKG_VERSION"), r#""} 1"#),
     ] {
         assert!(text.lines().any(|found| found == line), "no line {line} in\n{text}");
     }
+}
+
+#[test]
+fn a_workload_whose_threads_are_followed_no_more_is_shown_no_more() {
+    let metrics = moved();
+    metrics.forget_thread_calls("web");
+    assert!(!metrics.encode().contains("web"));
 }
 
 #[test]

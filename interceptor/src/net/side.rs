@@ -29,6 +29,10 @@ pub struct Side {
     pub buffer: Buffer,
     /// Whether the peer has ended its direction.
     pub ended: bool,
+    /// Bytes that were read from the stream, whether they went through the buffer or not.
+    pub read: u64,
+    /// Bytes that were written to the stream, likewise.
+    pub written: u64,
 }
 
 /// A TCP stream that the kernel would reset if the process died; dropping it ends it in order.
@@ -66,7 +70,8 @@ impl Drop for Stream {
 impl Side {
     /// Wraps a stream.
     pub fn new(stream: TcpStream, pool: &BufferPool) -> Self {
-        Self { stream: Stream { inner: stream, broken: false }, buffer: Buffer::new(pool), ended: false }
+        let stream = Stream { inner: stream, broken: false };
+        Self { stream, buffer: Buffer::new(pool), ended: false, read: 0, written: 0 }
     }
 
     /// Reads more into the buffer, as far as it has room. 0 bytes: the peer ended its direction.
@@ -91,6 +96,7 @@ impl Side {
         let count = read.filled().len();
         self.buffer.filled(count);
         self.buffer.release();
+        self.read += bytes(count);
         ready!(polled)?;
         self.ended = count == 0;
         Poll::Ready(Ok(count))
@@ -101,7 +107,9 @@ impl Side {
     /// # Errors
     /// What write(2) says.
     pub fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream.inner).poll_write(cx, bytes)
+        let count = ready!(Pin::new(&mut self.stream.inner).poll_write(cx, bytes))?;
+        self.written += self::bytes(count);
+        Poll::Ready(Ok(count))
     }
 
     /// Writes as much as the socket takes of several slices, in one call.
@@ -109,7 +117,14 @@ impl Side {
     /// # Errors
     /// What writev(2) says.
     pub fn poll_write_vectored(&mut self, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream.inner).poll_write_vectored(cx, parts)
+        let count = ready!(Pin::new(&mut self.stream.inner).poll_write_vectored(cx, parts))?;
+        self.written += bytes(count);
+        Poll::Ready(Ok(count))
+    }
+
+    /// Where in the stream the buffer's first byte was, bytes from its beginning.
+    pub fn position(&self) -> u64 {
+        self.read - bytes(self.buffer.len())
     }
 
     /// Ends our direction (FIN).
@@ -141,4 +156,8 @@ impl Side {
     pub fn peer(&self) -> Option<SocketAddr> {
         self.stream.peer_addr().ok().map(super::socket::canonical)
     }
+}
+
+fn bytes(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
 }

@@ -34,6 +34,7 @@ pub(super) fn findings(points: &Points) -> Vec<Finding> {
     let mut findings: Vec<Finding> = kernel.hooks().iter().map(|(name, state)| judge(name, state)).collect();
     findings.extend(points.all.iter().map(|point| attach_cgroup(&mut kernel, point)));
     findings.push(attach_netns(&mut kernel));
+    findings.push(follow_threads(&mut kernel));
     findings.push(netns_cookie(&mut kernel));
     findings.extend(kernel_splice(&kernel));
     findings
@@ -124,6 +125,23 @@ fn attach_netns(kernel: &mut Kernel) -> Finding {
             Finding::warn(name, "not tried: sk_lookup is not loaded", without(names::SK_LOOKUP))
         }
         Err(error) => Finding::fail(name, error.to_string(), "sk_lookup links need Linux 5.9 and CAP_NET_ADMIN"),
+    }
+}
+
+/// The hooks of `propagate: thread`, at the tracepoint for an instant: no socket is in their map.
+fn follow_threads(kernel: &mut Kernel) -> Finding {
+    let name = "follow-threads";
+    let tried = kernel.load_threads().and_then(|()| kernel.attach_reads().map(drop));
+    kernel.unload_threads();
+    match tried {
+        Ok(()) => {
+            let detail = format!(
+                "the programs of propagate: thread load, and the tracepoint {} is there",
+                names::READ_TRACEPOINT
+            );
+            Finding::ok(name, detail)
+        }
+        Err(error) => Finding::warn(name, error.brief(), "propagate: thread traces nothing back without it"),
     }
 }
 

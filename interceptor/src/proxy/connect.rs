@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use interceptor_common::ClientKey;
+use interceptor_common::{Client, ClientKey};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
@@ -19,6 +19,7 @@ use crate::captured::Captured;
 use crate::net::side::Side;
 use crate::net::socket;
 use crate::route::Direction;
+use crate::sys;
 
 /// An established connection to an upstream.
 pub struct Upstream {
@@ -32,6 +33,8 @@ pub struct Upstream {
     pub source: SocketAddr,
     /// Clients that it served and that have left.
     pub clients: u32,
+    /// What the hooks know it by, where it leads to an application whose threads are followed.
+    pub number: Option<u64>,
     client: Option<ClientEntry>,
 }
 
@@ -104,10 +107,16 @@ async fn dial(
     let source = client.map(|_| address.ip());
     let ours = |error| fail(ConnectErrorKind::Socket(error));
     let socket = socket::upstream(&workload.netns, address, source).map_err(ours)?;
+    let followed = client.is_some() && workload.threads.are_followed();
+    let number = if followed { sys::socket_cookie(&socket).map_err(ours)? } else { 0 };
     let entry = match client {
-        Some(client) => name_client(context, workload, socket.local_addr().map_err(ours)?, client),
+        Some(client) => {
+            let client = Client::new(client.into(), number);
+            name_client(context, workload, socket.local_addr().map_err(ours)?, client)
+        }
         None => None,
     };
+    let number = entry.as_ref().map(|_| number).filter(|number| *number != 0);
     let deadline = context.settings.connect_timeout;
     let stream = match timeout(deadline, socket.connect(address)).await {
         Err(_) => return Err(fail(ConnectErrorKind::TimedOut)),
@@ -122,7 +131,8 @@ async fn dial(
     };
     let source = local(&stream).map_err(ours)?;
     let took = begin.elapsed();
-    Ok(Upstream { side: Side::new(stream, &context.buffers), address, took, source, clients: 0, client: entry })
+    let side = Side::new(stream, &context.buffers);
+    Ok(Upstream { side, address, took, source, clients: 0, number, client: entry })
 }
 
 fn local(stream: &TcpStream) -> io::Result<SocketAddr> {
@@ -130,14 +140,9 @@ fn local(stream: &TcpStream) -> io::Result<SocketAddr> {
 }
 
 /// Without an entry (the map is full) the application sees the pod's own address; that is counted, not an error.
-fn name_client(
-    context: &Rc<Context>,
-    workload: &Captured,
-    source: SocketAddr,
-    client: SocketAddr,
-) -> Option<ClientEntry> {
+fn name_client(context: &Rc<Context>, workload: &Captured, source: SocketAddr, client: Client) -> Option<ClientEntry> {
     let key = ClientKey::new(workload.cookie, source.into());
-    if context.kernel.borrow_mut().set_client(key, client.into()) {
+    if context.kernel.borrow_mut().set_client(key, client) {
         return Some(ClientEntry { context: Rc::clone(context), key });
     }
     context.metrics.real_client_table_full();

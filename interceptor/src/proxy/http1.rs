@@ -35,6 +35,7 @@ use self::request::RequestInFlight;
 use self::upstreams::{Key, Upstreams};
 use super::connect::Upstream;
 use super::respond::Answer;
+use super::threads::{self, Traced};
 use super::{Connection, Drain, Phase, opaque};
 use crate::config::Splice;
 use crate::flow::TargetRecord;
@@ -103,7 +104,11 @@ async fn handle(
     upstreams: &mut Upstreams,
     head: RequestHead,
 ) -> Outcome {
-    let (mut request, edits) = RequestInFlight::begin(connection, client.buffer.data(), &head);
+    let traced = match &head.found.route {
+        None => threads::trace(connection, client).await,
+        Some(_) => Traced::Off,
+    };
+    let (mut request, edits) = RequestInFlight::begin(connection, client.buffer.data(), &head, &traced);
     let mut message = match Message::new(client, head.len, head.framing.clone()) {
         Ok(message) => message,
         Err(error) => return Outcome::Refuse(Box::new(request), Answer::bad_body(error)),
@@ -136,6 +141,8 @@ async fn handle(
             reused: reused && upstreams.has_served(&upstream),
             may_splice: settings.splice != Splice::Copy,
         };
+        // Before a byte of it can reach the application.
+        let _given = threads::give(connection, &upstream, request.id(), request.space());
         let mut exchange = Exchange::new(message, facts, settings.max_head_bytes);
         let mut patience = settings.first_byte_timeout.map(|limit| Box::pin(sleep(limit)));
         let drain = &connection.context.drain;

@@ -15,6 +15,7 @@ use super::connect::Upstream;
 use super::context::Context;
 use super::error::{ConnectError, io_reason};
 use super::respond::Answer;
+use super::threads;
 use crate::captured::Captured;
 use crate::flow::{ConnectionRecord, ErrorSide, KernelFacts, Protocol, ProtocolFrom, Record, TargetRecord, Verdict};
 use crate::route::{Direction, ServiceRef};
@@ -165,17 +166,23 @@ impl RecordGuard {
         self.record.verdict = Verdict::Refused;
     }
 
+    /// How the hooks name the application's socket.
+    fn facts_key(&self) -> Option<FactsKey> {
+        let record = &self.record;
+        match record.direction {
+            Direction::Outbound => {
+                threads::outbound_key(&self.context, &self.workload, record.original_destination, record.client)
+            }
+            Direction::Inbound => {
+                let port = NetPort::from_host(record.original_destination.port());
+                Some(FactsKey { netns: self.workload.cookie, agent: self.agent_source?.into(), port, pad: 0 })
+            }
+        }
+    }
+
     /// What the kernel gathered of the application's socket.
     fn facts(&self) -> Option<KernelFacts> {
-        let record = &self.record;
-        let (agent, port) = match record.direction {
-            Direction::Outbound => {
-                (self.context.destinations.loopback(record.original_destination)?, record.client.port())
-            }
-            Direction::Inbound => (self.agent_source?.into(), record.original_destination.port()),
-        };
-        let key = FactsKey { netns: self.workload.cookie, agent, port: NetPort::from_host(port), pad: 0 };
-        let facts = self.context.kernel.borrow_mut().take_facts(&key)?;
+        let facts = self.context.kernel.borrow_mut().take_facts(&self.facts_key()?)?;
         let open_ns = facts.closed_ns.checked_sub(facts.established_ns);
         Some(KernelFacts {
             srtt_us: facts.srtt_us,
@@ -191,6 +198,9 @@ impl Drop for RecordGuard {
     fn drop(&mut self) {
         self.record.duration = self.begin.elapsed();
         self.record.kernel = self.facts();
+        if self.record.direction == Direction::Outbound {
+            threads::forget(&self.context, &self.workload, self.facts_key());
+        }
         self.context.metrics.connection_closed(self.record.direction);
         self.context.open.fetch_sub(1, Ordering::Relaxed);
         self.workload.open.fetch_sub(1, Ordering::Relaxed);

@@ -6,6 +6,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::threads::Traced;
 use super::{Connection, Context};
 use crate::captured::Captured;
 use crate::flow::{Note, Notes, RequestRecord, RouteHeader, Verdict};
@@ -46,12 +47,14 @@ pub(super) struct Routed<'s> {
     pub(super) entered: Entered,
 }
 
-/// Decides where a request goes that came there. `found` is what its fields say, `host` its Host or authority.
+/// Decides where a request goes that came there. `found` is what its fields say, `host` its Host or authority, `traced`
+/// what its thread does.
 pub(super) fn route<'s>(
     connection: At<'_>,
     snapshot: &'s Snapshot,
     found: &Found<&[u8]>,
     host: Option<&[u8]>,
+    traced: &Traced,
 ) -> Routed<'s> {
     let mut notes = Notes::default();
     let strip = found.route.is_some() && must_strip(connection, snapshot);
@@ -60,7 +63,10 @@ pub(super) fn route<'s>(
     notes.add_if(found.differ && !strip, Note::DifferingHeaders);
 
     let recalled = match (connection.direction, &carried) {
-        (Direction::Outbound, None) => connection.workload.memory.recall(&found.ids),
+        (Direction::Outbound, None) => match connection.workload.memory.recall(&found.ids) {
+            Recalled::Unknown => traced.recalled(),
+            by_id => by_id,
+        },
         _ => Recalled::Unknown,
     };
     let decision = route::decide(

@@ -229,7 +229,7 @@ fn ensure(holds: bool, otherwise: &str) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use interceptor_common::{ClientKey, Endpoint, Facts, FactsKey};
+    use interceptor_common::{Client, ClientKey, Facts, FactsKey};
 
     use super::*;
 
@@ -237,7 +237,7 @@ mod tests {
     struct Old;
 
     impl KernelSide for Old {
-        fn set_client(&mut self, _key: ClientKey, _client: Endpoint) -> bool {
+        fn set_client(&mut self, _key: ClientKey, _client: Client) -> bool {
             false
         }
         fn remove_client(&mut self, _key: &ClientKey) {}

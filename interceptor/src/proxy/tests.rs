@@ -16,6 +16,7 @@ mod peer;
 mod propagation;
 mod refusals;
 mod routing;
+mod threads;
 mod upstreams;
 mod world;
 

@@ -240,3 +240,26 @@ fn r11_what_is_in_no_usable_tree_is_no_destination() {
     }
     assert_eq!(decide(&world, &query("in-user", "192.0.2.1:80", Some("user"))).reason, Reason::NotCaptured);
 }
+
+#[test]
+fn a_space_that_was_found_again_counts_before_the_callers_and_never_in_another_tree() {
+    let world = world();
+    let recalled = |workload, name, to| Query { recalled: Some((name, SpaceFrom::Trace)), ..query(workload, to, None) };
+    for (workload, name, to, space, from) in [
+        ("in-default", "user", B_DEFAULT, Some("user"), SpaceFrom::Trace),
+        ("nowhere", "user", B_DEFAULT, Some("user"), SpaceFrom::Trace),
+        // Gone meanwhile, at fault, or of another tree than what is called: as if nothing were known.
+        ("in-default", "gone", B_DEFAULT, Some("default"), SpaceFrom::Caller),
+        ("in-default", "lost", B_DEFAULT, Some("default"), SpaceFrom::Caller),
+        ("in-default", "other", B_DEFAULT, Some("default"), SpaceFrom::Caller),
+        ("in-other", "user", "10.96.0.6:80", Some("other"), SpaceFrom::Caller),
+        ("nowhere", "other", B_DEFAULT, None, SpaceFrom::None),
+    ] {
+        let decision = decide(&world, &recalled(workload, name, to));
+        let found = (decision.space_name().map(|name| &**name), decision.space_from);
+        assert_eq!(found, (space, from), "{workload} {name} {to}");
+        assert_eq!(decision.inject, space.is_some(), "{workload} {name} {to}");
+    }
+    let header = Query { header: Some(b"grand"), ..recalled("in-default", "user", B_DEFAULT) };
+    assert_eq!(decide(&world, &header).space_from, SpaceFrom::Header, "what the request says itself stands");
+}

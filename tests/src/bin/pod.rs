@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
-use interceptor_tests::app::{dial, http, load, streams, traffic};
+use interceptor_tests::app::{dial, http, load, mixed, streams, traffic};
 use interceptor_tests::{guardian, sockets};
 
 /// Small applications for the pods of the laboratory.
@@ -145,6 +145,27 @@ enum Command {
         #[arg(long)]
         echo: SocketAddr,
     },
+    /// Send requests of several spaces at once to a service that calls another, and print where the calls went as JSON.
+    Mixed {
+        /// The service.
+        #[arg(long)]
+        to: SocketAddr,
+        /// How the service is to call: what the path begins with.
+        #[arg(long)]
+        way: String,
+        /// The spaces, in turn; `-` for a request without one.
+        #[arg(long, value_delimiter = ',', allow_hyphen_values = true)]
+        spaces: Vec<String>,
+        /// Requests in all.
+        #[arg(long)]
+        requests: usize,
+        /// Requests at a time.
+        #[arg(long, default_value_t = 8)]
+        threads: usize,
+        /// Requests on one connection, at most.
+        #[arg(long, default_value_t = 1)]
+        keep: usize,
+    },
     /// Open connections to an echo, print their number, and hold them until killed.
     Hold {
         /// The echo.
@@ -200,6 +221,9 @@ fn main() -> Result<()> {
         }
         Command::Traffic { http, echo } => traffic::run_clients(http, echo),
         Command::TrafficServer { http, echo } => traffic::run_server(http, echo),
+        Command::Mixed { to, way, spaces, requests, threads, keep } => {
+            print(&format!("{}\n", mixed::run(&mixed::Mixed { to, way, spaces, requests, threads, keep })?))
+        }
         Command::Hold { to, count } => load::hold(to, count),
         Command::Socket { how, address } => sockets::run(&how, address),
         Command::Guardian { cgroup, temp } => guardian::run(&cgroup, &temp),

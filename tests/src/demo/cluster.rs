@@ -30,6 +30,8 @@ pub(crate) struct Cluster {
     pub(crate) service_a_default: Pod,
     service_b_azureuser: Option<Pod>,
     pub(crate) service_b: Service,
+    /// That of default, which speaks HTTP/2.
+    service_d: Service,
     pub(crate) redis: Service,
     pub(crate) tls: peers::Tls,
     pub(crate) config: Config,
@@ -55,6 +57,14 @@ impl Cluster {
 
         let service_c = lab.pod("serviceC-default")?;
         processes.push(app(&service_c, "serviceC.default", calls, "traceparent")?);
+
+        let mut service_d = Vec::new();
+        for (space, third) in [("default", 0), ("azureuser", 1)] {
+            let pod = lab.pod(&format!("serviceD-{space}"))?;
+            processes.push(nginx::http2(&lab, &pod, &format!("serviceD.{space}"))?);
+            let service = Service::new("serviceD", space).address(Ipv4Addr::new(10, 96, third, 16));
+            service_d.push(service.port("grpc", 50051, 8080, None).endpoint(&pod));
+        }
 
         let redis_pod = lab.pod("redis")?;
         processes.push(peers::redis(&redis_pod)?);
@@ -87,7 +97,8 @@ impl Cluster {
         let service_a_azureuser_service = http_service("serviceA", "azureuser", 10).endpoint(&service_a_azureuser);
         let service_c_service = http_service("serviceC", "default", 14).endpoint(&service_c);
         let of_service_a = [&service_a_default_service, &service_a_azureuser_service];
-        for service in of_service_a.into_iter().chain([&service_b, &service_c_service, &redis, &tls.service]) {
+        let others = [&service_b, &service_c_service, &redis, &tls.service];
+        for service in of_service_a.into_iter().chain(others).chain(&service_d) {
             lab.expose(service)?;
             config.service(service);
         }
@@ -101,6 +112,7 @@ impl Cluster {
             service_a_default,
             service_b_azureuser: None,
             service_b,
+            service_d: service_d.swap_remove(0),
             redis,
             tls,
             config,
@@ -128,6 +140,11 @@ impl Cluster {
     /// Ends the pod of azureuser's serviceB, after the agent has been told.
     pub(crate) fn remove_service_b_pod(&mut self) -> Result<()> {
         self.service_b_azureuser.take().map_or(Ok(()), |pod| pod.remove())
+    }
+
+    /// Where serviceD of default is called.
+    pub(crate) fn service_d_address(&self) -> Result<SocketAddr> {
+        self.service_d.first_address().context("serviceD has no address")
     }
 
     /// Where serviceB of default is called.

@@ -57,6 +57,18 @@ pub(crate) fn tls(lab: &Lab, pod: &Pod, port: u16, certificate: &Path, key: &Pat
     start(lab, pod, port, &server)
 }
 
+/// Starts a server of HTTP/2 without TLS on port 8080 that says its name and the route header that it saw.
+pub(crate) fn http2(lab: &Lab, pod: &Pod, name: &str) -> Result<Process> {
+    let server = format!(
+        "server {{\n\
+         \tlisten 8080 http2;\n\
+         \tlisten [::]:8080 http2;\n\
+         \tlocation / {{ return 200 \"{name} $http_azds_route_as\"; }}\n\
+         }}\n"
+    );
+    start(lab, pod, 8080, &server)
+}
+
 fn start(lab: &Lab, pod: &Pod, port: u16, servers: &str) -> Result<Process> {
     let dir = lab.temp().join(format!("nginx-{}", pod.name()));
     fs::create_dir(&dir).with_context(|| format!("making {}", dir.display()))?;

@@ -2,6 +2,7 @@
 
 mod copies;
 mod crash;
+mod http2;
 mod opaque;
 mod propagation;
 mod worked_example;
@@ -36,6 +37,10 @@ pub(crate) const ALL: &[Step] = &[
     Step {
         name: "an unknown space: original destination, header unchanged, no error (R5)",
         run: copies::unknown_space,
+    },
+    Step {
+        name: "HTTP/2, as gRPC speaks it: streams of one connection go to two spaces (R6)",
+        run: http2::two_spaces_over_one_connection,
     },
     Step { name: "Redis and TLS pass unmodified (R8)", run: opaque::redis_and_tls },
     Step { name: "explain says where a request would go and why", run: worked_example::explain },

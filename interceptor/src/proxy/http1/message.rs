@@ -184,14 +184,18 @@ impl Message {
         loop {
             while pipe.len() > 0 {
                 let count = ready!(pipe.poll_drain(cx, &to.stream)).map_err(MoveError::Write)?;
-                self.moved += u64::try_from(count).unwrap_or(u64::MAX);
+                let count = u64::try_from(count).unwrap_or(u64::MAX);
+                self.moved += count;
+                to.written += count;
             }
             let left = usize::try_from(self.framing.unseen()).unwrap_or(usize::MAX);
             if left == 0 {
                 break;
             }
             let count = ready!(pipe.poll_fill(cx, &from.stream, left)).map_err(MoveError::Read)?;
-            self.framing.pass(u64::try_from(count).unwrap_or(u64::MAX));
+            let passed = u64::try_from(count).unwrap_or(u64::MAX);
+            self.framing.pass(passed);
+            from.read += passed;
             if count == 0 {
                 from.ended = true;
                 break;

@@ -1,6 +1,7 @@
 //! One request between its head and its record: what routing said of it, where it goes, what became of it.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
@@ -17,6 +18,7 @@ use crate::proxy::connect::{Upstream, connect};
 use crate::proxy::error::{ConnectError, io_reason};
 use crate::proxy::respond::Answer;
 use crate::proxy::routing::{self, MAX_TEXT, text};
+use crate::proxy::threads::Traced;
 use crate::route::{self, ServiceRef, SpaceFrom, Target};
 
 /// A request between its head and its record.
@@ -30,12 +32,13 @@ pub(super) struct RequestInFlight {
 }
 
 impl RequestInFlight {
-    /// Routes the request whose head is at the front of `bytes`, and says what is to be changed of that head.
-    pub(super) fn begin(connection: &Connection, bytes: &[u8], head: &RequestHead) -> (Self, Edits) {
+    /// Routes the request whose head is at the front of `bytes`, and says what is to be changed of that head. `traced` is
+    /// what its thread says of it.
+    pub(super) fn begin(connection: &Connection, bytes: &[u8], head: &RequestHead, traced: &Traced) -> (Self, Edits) {
         let part = |range: &std::ops::Range<usize>| bytes.get(range.clone()).unwrap_or_default();
         let snapshot = connection.context.snapshot.load();
         let found = head.found.clone().map(|range| part(&range));
-        let mut routed = routing::route(connection.into(), &snapshot, &found, head.host.as_ref().map(part));
+        let mut routed = routing::route(connection.into(), &snapshot, &found, head.host.as_ref().map(part), traced);
         let space = routed.decision.space_name().filter(|_| routed.decision.inject);
         let edits = if routed.strip {
             edits::strip(snapshot.reader(), head, bytes, &found, space.map(|name| &**name), &mut routed.notes)
@@ -54,6 +57,16 @@ impl RequestInFlight {
             Target::Endpoint { address, service } => Some((address, service.clone())),
         };
         (Self { endpoint, entered: routed.entered, begin: Instant::now(), record }, edits)
+    }
+
+    /// Its number.
+    pub(super) fn id(&self) -> u64 {
+        self.record.id
+    }
+
+    /// The space that was decided for it.
+    pub(super) fn space(&self) -> Option<&Arc<str>> {
+        self.record.space.as_ref()
     }
 
     /// Where its upstream connection leads.

@@ -20,6 +20,7 @@ use crate::propagate::Entered;
 use crate::proxy::record::ABANDONED;
 use crate::proxy::respond::Answer;
 use crate::proxy::routing::{self, MAX_TEXT};
+use crate::proxy::threads::Traced;
 use crate::route::{self, ServiceRef, SpaceFrom, Target};
 
 /// Fields that belong to somebody. The library does not tell whether they came as never to be indexed (RFC 7541, section
@@ -73,7 +74,7 @@ impl InFlight {
         let reader = snapshot.reader();
         let fields = head.headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
         let found = reader.read(fields);
-        let mut routed = routing::route(site.at(), &snapshot, &found, host(head));
+        let mut routed = routing::route(site.at(), &snapshot, &found, host(head), &Traced::Off);
         let space = routed.decision.space_name().filter(|_| routed.decision.inject);
         self.record.verdict = Verdict::Forwarded;
         let added = edits::additions(reader, &found, space, routed.strip, &mut routed.notes);

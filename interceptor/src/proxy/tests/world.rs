@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use arc_swap::ArcSwap;
-use interceptor_common::{ClientKey, Endpoint, Facts, FactsKey};
+use interceptor_common::threads::{Call, Request};
+use interceptor_common::{Client, ClientKey, Endpoint, Facts, FactsKey};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 
 use super::peer::Peer;
-use crate::captured::{Captured, Destinations};
+use crate::captured::{Captured, Destinations, Threads};
 use crate::config::{
     EndpointSpec, NetnsRef, PortSpec, PropagateMode, Proxy, Routing, ServiceSpec, SpaceSpec, Topology, WorkloadSpec,
 };
@@ -53,14 +54,18 @@ pub(super) struct Kernel {
     pub(super) is_full: Cell<bool>,
     pub(super) clients: RefCell<Vec<Endpoint>>,
     pub(super) facts: Cell<Option<Facts>>,
+    /// Requests as they were given to applications, by connection; `None` where one ended.
+    pub(super) requests: RefCell<Vec<(u64, Option<Request>)>>,
+    /// What is known of the next call.
+    pub(super) call: Cell<Option<Call>>,
 }
 
 struct Hooks(Rc<Kernel>);
 
 impl KernelSide for Hooks {
-    fn set_client(&mut self, _key: ClientKey, client: Endpoint) -> bool {
+    fn set_client(&mut self, _key: ClientKey, client: Client) -> bool {
         if !self.0.is_full.get() {
-            self.0.clients.borrow_mut().push(client);
+            self.0.clients.borrow_mut().push(client.client);
         }
         !self.0.is_full.get()
     }
@@ -71,6 +76,19 @@ impl KernelSide for Hooks {
 
     fn take_facts(&mut self, _key: &FactsKey) -> Option<Facts> {
         self.0.facts.take()
+    }
+
+    fn begin_request(&mut self, connection: u64, request: Request) -> bool {
+        self.0.requests.borrow_mut().push((connection, Some(request)));
+        true
+    }
+
+    fn end_request(&mut self, connection: u64) {
+        self.0.requests.borrow_mut().push((connection, None));
+    }
+
+    fn call(&self, _key: &FactsKey) -> Option<Call> {
+        self.0.call.get()
     }
 }
 
@@ -114,6 +132,7 @@ impl World {
             addresses: vec![origin.ip()],
             cgroup: None,
             open: AtomicUsize::new(0),
+            threads: Threads::default(),
             refused: AtomicBool::new(false),
             memory: Memory::new(setup.mode.unwrap_or(PropagateMode::Trace)),
         };
@@ -143,11 +162,16 @@ impl World {
         self.open_on(socket, Direction::Inbound, first.as_ref(), |_| 0).await.0
     }
 
+    /// From now on the hooks follow `caller`'s threads.
+    pub(super) fn follow_threads(&self) {
+        self.workload.threads.follow(|| self.context.metrics.thread_calls("caller"));
+    }
+
     /// Connections that come from now on are those of another workload.
     pub(super) fn become_another_workload(&mut self) {
         let netns = Netns::open(OWN_NETNS.as_ref()).unwrap();
         let (name, addresses) = (Arc::clone(&self.workload.name), self.workload.addresses.clone());
-        let memory = Memory::new(PropagateMode::Trace);
+        let (memory, threads) = (Memory::new(PropagateMode::Trace), Threads::default());
         self.workload = Arc::new(Captured {
             name,
             netns,
@@ -155,6 +179,7 @@ impl World {
             addresses,
             cgroup: None,
             open: AtomicUsize::new(0),
+            threads,
             refused: AtomicBool::new(false),
             memory,
         });
