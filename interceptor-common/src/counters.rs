@@ -63,10 +63,16 @@ counters! {
     DnsSelf = 21, "dns", "self_capture";
     /// The application listens on that port no more, or not yet: the kernel refuses the connection as it would without us.
     InboundNotListening = 22, "inbound", "not_listening";
+    /// The agent's listener in that network namespace is gone: fail-open.
+    OutboundNoListener = 23, "outbound", "no_listener";
+    /// The agent hangs, or its listener is gone, and `capture.fail` is `closed`: connect() was refused.
+    OutboundRefused = 24, "outbound", "refused";
+    /// Likewise: an incoming connection found no listener.
+    InboundRefused = 25, "inbound", "refused";
 }
 
 /// How many counters there are.
-pub const COUNT: u32 = 23;
+pub const COUNT: u32 = 26;
 
 #[cfg(test)]
 mod tests {

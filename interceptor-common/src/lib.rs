@@ -13,6 +13,7 @@
 //! | `LISTENING` | hash | [`Endpoint`] of a workload → `u64` sockets of its own that listen there | sock_ops (agent removes) | sk_lookup | while the workload is captured |
 //! | `PEERS` | hash | [`Address`] → `u32` (1) | agent | sk_lookup | while that workload and its calls are captured |
 //! | `LISTENERS` | sockhash | [`Address`] of a workload → inbound listener | agent | sk_lookup | while the listener is open (the kernel removes closed sockets) |
+//! | `OUTBOUND` | sockhash | netns cookie → outbound listener | agent | connect4/6 | while the listener is open (the kernel removes closed sockets) |
 //! | `CLIENTS` | hash | [`ClientKey`] → [`Client`] | agent | getpeername4/6, sock_ops | one inbound connection to the application |
 //! | `FACTS` | LRU hash | [`FactsKey`] → [`Facts`] | sock_ops | agent | until the agent reads it at the flow's end |
 //! | `NAMESPACES` | LRU hash | cookie of a socket of the agent's → netns cookie | sock_create | agent | until older than others (kernels before 5.14 only) |
@@ -30,6 +31,7 @@
 //! | `COUNTERS` | per-CPU array | [`counters::Counter`] → `u64` | all hooks | agent | the agent's life |
 #![no_std]
 
+mod abi;
 mod addr;
 pub mod counters;
 pub mod dns;
@@ -40,6 +42,7 @@ mod record;
 pub mod splice;
 pub mod threads;
 
+pub use abi::ABI;
 pub use addr::{Address, Endpoint, NetPort};
 pub use record::{Client, ClientKey, Control, DnsKey, Facts, FactsKey, Workload};
 pub use splice::{SpliceFlow, SpliceState};

@@ -27,6 +27,23 @@ pub const REQUESTS_CAPACITY: u32 = 65_536;
 pub const FOLLOWED_CAPACITY: u32 = 65_536;
 /// Processes that do not keep requests on threads; those not seen for longest give way.
 pub const MISTRUSTED_CAPACITY: u32 = 4096;
+/// The maps that an agent hands to its successor. Those of kernel splice stay with the connections that they serve.
+pub const SHARED: [&str; 14] = [
+    CAPTURE,
+    ORIGINALS,
+    WORKLOADS,
+    INBOUND,
+    LISTENING,
+    PEERS,
+    LISTENERS,
+    OUTBOUND,
+    CLIENTS,
+    FACTS,
+    DNS_AGENTS,
+    DNS_SERVERS,
+    CONTROL,
+    COUNTERS,
+];
 
 macro_rules! names {
     ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => { $($(#[$doc])* pub const $name: &str = $text;)* };
@@ -47,6 +64,8 @@ names! {
     PEERS = "PEERS";
     /// See the table of [`crate`].
     LISTENERS = "LISTENERS";
+    /// See the table of [`crate`].
+    OUTBOUND = "OUTBOUND";
     /// See the table of [`crate`].
     CLIENTS = "CLIENTS";
     /// See the table of [`crate`].

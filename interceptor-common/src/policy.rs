@@ -48,6 +48,19 @@ pub fn alive(control: &Control, now_ns: u64) -> bool {
     control.heartbeat_ns != 0 && now_ns.saturating_sub(control.heartbeat_ns) <= control.timeout_ns
 }
 
+/// What is counted where connections that an agent should have had are refused instead (`capture.fail: closed`): only for
+/// want of an agent, never for what the agent cannot take over in any case.
+#[inline(always)]
+pub const fn refused(reason: Counter) -> Option<Counter> {
+    match reason {
+        Counter::OutboundAgentStale | Counter::OutboundNoListener => Some(Counter::OutboundRefused),
+        Counter::InboundAgentStale | Counter::InboundNoListener | Counter::InboundAssignFailed => {
+            Some(Counter::InboundRefused)
+        }
+        _ => None,
+    }
+}
+
 /// What the capture map says of a destination, packed into the map's word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Captured {
@@ -91,6 +104,8 @@ pub trait ConnectView {
     fn agent_inside(&self) -> bool;
     /// Whether the agent is [`alive`].
     fn agent_alive(&self) -> bool;
+    /// Whether the agent's listener in that network namespace is open.
+    fn has_listener(&self) -> bool;
     /// Whether the socket is bound to a device.
     fn bound_to_device(&self) -> bool;
     /// Whether this is an IPv6 socket that is bound to a native IPv6 address.
@@ -134,6 +149,10 @@ pub fn connect(view: &impl ConnectView) -> Result<u32, Counter> {
     }
     if view.v6_only() {
         return Err(Counter::OutboundV6Only);
+    }
+    // Last: it costs more than the rest together.
+    if !view.has_listener() {
+        return Err(Counter::OutboundNoListener);
     }
     Ok(captured.index)
 }
@@ -257,6 +276,8 @@ pub fn lookup(view: &impl LookupView) -> Result<(), Counter> {
 
 #[cfg(test)]
 mod tests {
+    extern crate std;
+
     use super::*;
 
     /// A connect() that is redirected; each test spoils one thing.
@@ -268,6 +289,7 @@ mod tests {
         agent: bool,
         inside: bool,
         alive: bool,
+        listener: bool,
         device: bool,
         source: bool,
         v6_only: bool,
@@ -281,6 +303,7 @@ mod tests {
         agent: false,
         inside: false,
         alive: true,
+        listener: true,
         device: false,
         source: false,
         v6_only: false,
@@ -311,6 +334,9 @@ mod tests {
         }
         fn agent_alive(&self) -> bool {
             self.alive
+        }
+        fn has_listener(&self) -> bool {
+            self.listener
         }
         fn bound_to_device(&self) -> bool {
             self.device
@@ -371,6 +397,7 @@ mod tests {
             (Call { device: true, ..GOOD }, Counter::OutboundBoundDevice),
             (Call { source: true, ..GOOD }, Counter::OutboundBoundSource),
             (Call { v6_only: true, ..GOOD }, Counter::OutboundV6Only),
+            (Call { listener: false, ..GOOD }, Counter::OutboundNoListener),
         ] {
             assert_eq!(connect(&call), Err(reason));
         }
@@ -491,6 +518,41 @@ mod tests {
         let port = NetPort::from_host(15001);
         assert_eq!(redirected_index(&Endpoint::new(loopback(0x777), port), port), Some(0x777));
         assert_eq!(redirected_index(&Endpoint::new(loopback(0x777), NetPort::from_host(80)), port), None);
+    }
+
+    #[test]
+    fn only_for_want_of_an_agent_is_anything_ever_refused() {
+        use Counter::{InboundAgentStale, InboundAssignFailed, InboundNoListener, InboundRefused};
+        use Counter::{OutboundAgentStale, OutboundNoListener, OutboundRefused};
+        let found: std::vec::Vec<_> =
+            crate::counters::ALL.iter().filter_map(|(reason, ..)| Some((*reason, refused(*reason)?))).collect();
+        let wanted = [
+            (OutboundAgentStale, OutboundRefused),
+            (InboundAgentStale, InboundRefused),
+            (InboundNoListener, InboundRefused),
+            (InboundAssignFailed, InboundRefused),
+            (OutboundNoListener, OutboundRefused),
+        ];
+        assert_eq!(found, wanted);
+    }
+
+    #[test]
+    fn predecessors_stay_known_as_agents_and_the_oldest_is_forgotten() {
+        let mut control = Control::default();
+        assert!(!control.is_agent(0), "no cgroup is no agent's");
+        for (own, all) in [
+            (7, [7, 0, 0, 0]),
+            (8, [8, 7, 0, 0]),
+            (7, [7, 8, 0, 0]),
+            (9, [9, 7, 8, 0]),
+            (4, [4, 9, 7, 8]),
+            (5, [5, 4, 9, 7]),
+        ] {
+            control.agent_cgroups = control.agents_with(own);
+            assert_eq!(control.agent_cgroups, all);
+            assert!(all.iter().filter(|agent| **agent != 0).all(|agent| control.is_agent(*agent)));
+        }
+        assert!(!control.is_agent(8) && !control.is_agent(0));
     }
 
     #[test]

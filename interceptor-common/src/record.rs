@@ -84,14 +84,36 @@ pub struct Control {
     pub heartbeat_ns: u64,
     /// How old the heartbeat may be before all traffic passes, nanoseconds.
     pub timeout_ns: u64,
-    /// Identifier of the agent's own cgroup, whose connections are never redirected; 0 = not known.
-    pub agent_cgroup: u64,
+    /// Identifiers of the agents' own cgroups, whose connections are never redirected: this agent's first, then those of
+    /// its predecessors, which may still drain; 0 = none.
+    pub agent_cgroups: [u64; 4],
     /// The outbound listener's port.
     pub outbound_port: NetPort,
     /// 1 where the agent sits below a cgroup that it captures, so that the hooks see its connections; otherwise 0.
     pub agent_inside: u16,
+    /// 1 where new connections are refused while no agent answers (`capture.fail: closed`); otherwise they pass.
+    pub fail_closed: u16,
     /// Explicit padding.
-    pub pad: [u16; 2],
+    pub pad: u16,
+}
+
+impl Control {
+    /// Whether a cgroup is that of an agent.
+    #[inline(always)]
+    pub fn is_agent(&self, cgroup: u64) -> bool {
+        let [one, two, three, four] = self.agent_cgroups;
+        cgroup != 0 && (cgroup == one || cgroup == two || cgroup == three || cgroup == four)
+    }
+
+    /// The agents' cgroups when `own` takes its place before them; one that is there already moves to the front.
+    pub fn agents_with(&self, own: u64) -> [u64; 4] {
+        let mut all = [own, 0, 0, 0];
+        let others = self.agent_cgroups.into_iter().filter(|other| *other != own && *other != 0);
+        for (slot, other) in all.iter_mut().skip(1).zip(others) {
+            *slot = other;
+        }
+        all
+    }
 }
 
 /// Names the application's socket of an intercepted flow.

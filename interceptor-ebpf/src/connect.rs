@@ -14,8 +14,17 @@ use crate::{
     dns, maps,
 };
 
-/// Tells the kernel to go on with the (perhaps changed) address. Nothing here ever refuses a connect().
+/// Tells the kernel to go on with the (perhaps changed) address.
 const PROCEED: i32 = 1;
+/// Fails the connect() with EPERM. Only where `capture.fail` is `closed` and no agent answers.
+const REFUSE: i32 = 0;
+
+/// What becomes of a connect().
+enum Verdict {
+    Redirect(Endpoint),
+    Pass,
+    Refuse,
+}
 
 struct View<'a> {
     ctx: &'a SockAddrContext,
@@ -58,6 +67,10 @@ impl ConnectView for View<'_> {
         maps::agent_alive()
     }
     #[inline(always)]
+    fn has_listener(&self) -> bool {
+        maps::has_outbound_listener(ctx::netns(self.ctx))
+    }
+    #[inline(always)]
     fn bound_to_device(&self) -> bool {
         self.addr.socket().is_some_and(|sk| sk.bound_device() != 0)
     }
@@ -80,8 +93,10 @@ impl ConnectView for View<'_> {
 pub(crate) fn on_connect4(ctx: SockAddrContext) -> i32 {
     let addr = SockAddr::new(&ctx);
     let view = View { ctx: &ctx, addr, destination: addr.v4(), native_v6: false };
-    if let Some(to) = decide(&view) {
-        addr.set_v4(&to);
+    match decide(&view) {
+        Verdict::Redirect(to) => addr.set_v4(&to),
+        Verdict::Pass => {}
+        Verdict::Refuse => return REFUSE,
     }
     PROCEED
 }
@@ -92,32 +107,35 @@ pub(crate) fn on_connect6(ctx: SockAddrContext) -> i32 {
     let addr = SockAddr::new(&ctx);
     let destination = addr.v6();
     let view = View { ctx: &ctx, addr, destination, native_v6: !destination.address.is_v4() };
-    if let Some(to) = decide(&view) {
-        addr.set_v6(&to);
+    match decide(&view) {
+        Verdict::Redirect(to) => addr.set_v6(&to),
+        Verdict::Pass => {}
+        Verdict::Refuse => return REFUSE,
     }
     PROCEED
 }
 
 #[inline(always)]
-fn decide(view: &View<'_>) -> Option<Endpoint> {
+fn decide(view: &View<'_>) -> Verdict {
     if let Some(decided) = dns::decide(view.ctx, view.addr, view.destination) {
-        return decided;
+        return decided.map_or(Verdict::Pass, Verdict::Redirect);
     }
-    let port = maps::control()?.outbound_port;
+    let Some(control) = maps::control() else { return Verdict::Pass };
     match policy::connect(view) {
         Ok(index) => {
             maps::count(Counter::OutboundRedirected);
             if maps::debug() {
                 debug!(view.ctx, "connect redirected: index {} port {}", index, view.destination.port.to_host());
             }
-            Some(Endpoint::new(policy::loopback(index), port))
+            Verdict::Redirect(Endpoint::new(policy::loopback(index), control.outbound_port))
         }
         Err(reason) => {
-            maps::count(reason);
+            let refused = if control.fail_closed != 0 { policy::refused(reason) } else { None };
+            maps::count(refused.unwrap_or(reason));
             if maps::debug() {
                 debug!(view.ctx, "connect passed: reason {} port {}", reason as u32, view.destination.port.to_host());
             }
-            None
+            if refused.is_some() { Verdict::Refuse } else { Verdict::Pass }
         }
     }
 }

@@ -19,6 +19,8 @@ use interceptor_common::{Address, Endpoint, NetPort, policy::Bound, threads::Thr
 
 /// `AF_INET` of the kernel.
 const AF_INET: u32 = 2;
+/// `TCP_LISTEN` of the kernel.
+const TCP_LISTEN: u32 = 10;
 
 /// Where `struct sock` keeps `skc_ipv6only`: byte 19, bit 5 (`include/net/sock.h`, unchanged from 4.4 to 6.18: 8 bytes of
 /// addresses, 4 of hash, 4 of ports, 2 of family, 1 of state, then the bit-fields `reuse:4, reuseport:1, ipv6only:1`).
@@ -424,6 +426,22 @@ impl Segment<'_> {
         }
         left == 0
     }
+}
+
+/// Whether there is a socket under that key that listens. One that was aborted stays in the map until it is closed.
+#[inline(always)]
+pub(crate) fn has_listener(sockets: &'static SockHash<u64>, key: u64) -> bool {
+    let map = core::ptr::from_ref(sockets).cast_mut().cast();
+    // SAFETY: the map is one of the object's, the key has its size; the socket found is released below.
+    let sk = unsafe { bpf_map_lookup_elem(map, addr_of!(key).cast()) };
+    if sk.is_null() {
+        return false;
+    }
+    // SAFETY: a socket that is not null; the verifier translates the access.
+    let state = unsafe { read_volatile(addr_of!((*sk.cast::<bpf_sock>()).state)) };
+    // SAFETY: releases the reference that the lookup took, once.
+    unsafe { bpf_sk_release(sk) };
+    state == TCP_LISTEN
 }
 
 /// A word of the `struct tcp_sock` of a socket in a sock map, `at` so many bytes. None: it is not there.

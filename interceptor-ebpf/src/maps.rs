@@ -60,6 +60,8 @@ static PEERS: HashMap<Address, u32> = HashMap::with_max_entries(names::PEERS_CAP
 #[map]
 static LISTENERS: SockHash<Address> = SockHash::with_max_entries(names::WORKLOADS_CAPACITY, 0);
 #[map]
+static OUTBOUND: SockHash<u64> = SockHash::with_max_entries(names::WORKLOADS_CAPACITY, 0);
+#[map]
 static CLIENTS: HashMap<ClientKey, Client> = HashMap::with_max_entries(names::CLIENTS_CAPACITY, BPF_F_NO_PREALLOC);
 #[map]
 static FACTS: LruHashMap<FactsKey, Facts> = LruHashMap::with_max_entries(names::FACTS_CAPACITY, 0);
@@ -114,7 +116,7 @@ pub(crate) fn control() -> Option<&'static Control> {
 /// Whether the calling task is the agent.
 #[inline(always)]
 pub(crate) fn is_agent() -> bool {
-    control().is_some_and(|control| control.agent_cgroup != 0 && control.agent_cgroup == ctx::current_cgroup())
+    control().is_some_and(|control| control.is_agent(ctx::current_cgroup()))
 }
 
 /// Whether the agent showed itself recently enough.
@@ -205,6 +207,18 @@ pub(crate) fn peer(remote: &Address) -> bool {
 #[inline(always)]
 pub(crate) fn listeners() -> &'static SockHash<Address> {
     &LISTENERS
+}
+
+/// Whether the agent's outbound listener of a network namespace is open.
+#[inline(always)]
+pub(crate) fn has_outbound_listener(netns: u64) -> bool {
+    ctx::has_listener(&OUTBOUND, netns)
+}
+
+/// Whether connections are refused that no agent is there for.
+#[inline(always)]
+pub(crate) fn fail_closed() -> bool {
+    control().is_some_and(|control| control.fail_closed != 0)
 }
 
 /// The real client behind the agent's connection to an application.

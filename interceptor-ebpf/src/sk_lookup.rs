@@ -3,7 +3,11 @@
 //! One loaded program is linked to every workload's namespace. It cannot ask which one it runs for, so the listeners sit
 //! in one sockhash by the packet's destination address. Established connections never come here.
 
-use aya_ebpf::{bindings::sk_action::SK_PASS, macros::sk_lookup, programs::SkLookupContext};
+use aya_ebpf::{
+    bindings::sk_action::{SK_DROP, SK_PASS},
+    macros::sk_lookup,
+    programs::SkLookupContext,
+};
 use aya_log_ebpf::debug;
 use interceptor_common::{
     Address, Endpoint,
@@ -48,7 +52,8 @@ impl LookupView for View {
     }
 }
 
-/// sk_lookup. Always passes: where nothing was assigned, the kernel looks the socket up as ever.
+/// sk_lookup. Where nothing was assigned, the kernel looks the socket up as ever; only where `capture.fail` is `closed` and
+/// no agent answers it finds none.
 #[sk_lookup]
 pub(crate) fn on_sk_lookup(ctx: SkLookupContext) -> u32 {
     let lookup = Lookup::new(&ctx);
@@ -62,13 +67,12 @@ pub(crate) fn on_sk_lookup(ctx: SkLookupContext) -> u32 {
             if errno == NO_LISTENER { Counter::InboundNoListener } else { Counter::InboundAssignFailed }
         })
     });
-    let counter = match verdict {
-        Ok(()) => Counter::InboundRedirected,
-        Err(reason) => reason,
-    };
+    let reason = verdict.err().unwrap_or(Counter::InboundRedirected);
+    let refused = if maps::fail_closed() { policy::refused(reason) } else { None };
+    let counter = refused.unwrap_or(reason);
     maps::count(counter);
     if maps::debug() {
         debug!(&ctx, "inbound: counter {} port {}", counter as u32, view.local.port.to_host());
     }
-    SK_PASS
+    if refused.is_some() { SK_DROP } else { SK_PASS }
 }

@@ -16,7 +16,7 @@ use arc_swap::ArcSwap;
 
 pub(crate) use answer::ErrorBody;
 pub use health::{MetricsServer, MetricsServerError};
-pub use socket::{AdminError, AdminSocket};
+pub use socket::{AdminError, AdminHandle, AdminSocket};
 
 use crate::config::CapturedServices;
 use crate::flow::Hub;

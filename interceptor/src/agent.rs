@@ -5,7 +5,10 @@
 
 mod cluster;
 mod control;
+mod ending;
 mod parts;
+mod servers;
+mod succession;
 
 use std::path::PathBuf;
 
@@ -14,10 +17,15 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::LocalSet;
 
 use self::control::Control;
+use self::ending::Signals;
 use self::parts::Parts;
-use crate::config::Parsed;
+use self::servers::bind_admin;
+use self::succession::{First, Tick};
+use crate::config::{Config, Parsed};
 use crate::kubernetes::{Access, connect};
 use crate::source::file::FileSource;
+use crate::takeover::claim::{Found, find};
+use crate::vital::Vital;
 
 /// What `interceptor run` was told.
 #[derive(Debug, Clone)]
@@ -32,6 +40,8 @@ pub struct RunOptions {
     pub cgroup_root: Option<PathBuf>,
     /// Whether the hooks' debug messages are carried into the log.
     pub ebpf_log: bool,
+    /// Whether to take over from the agent that runs, if one does.
+    pub takeover: bool,
 }
 
 /// A cluster, and which part of it is this node's.
@@ -48,6 +58,7 @@ pub struct ClusterOptions {
 /// # Errors
 /// Where it cannot start; a running agent goes on with what it has.
 pub fn run(options: &RunOptions) -> Result<()> {
+    let _vital = Vital::thread();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")?;
     LocalSet::new().block_on(&runtime, serve(options))
 }
@@ -67,23 +78,58 @@ async fn serve(options: &RunOptions) -> Result<()> {
     }
     // Before anything else is done: the old agent must be untouched by one that may not start.
     let mut hangup = signal(SignalKind::hangup()).context("handling SIGHUP")?;
-    let mut terminate = signal(SignalKind::terminate()).context("handling SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("handling SIGINT")?;
+    let mut signals = Signals::new()?;
     let origin = match (&cluster, &options.config) {
         (Some((cluster, node)), _) => ("kubernetes", format!("{} (node {node})", cluster.url)),
         (None, Some(path)) => ("file", path.display().to_string()),
         (None, None) => bail!("there is neither a configuration file nor a cluster: give --config or --kubernetes"),
     };
-    let parts = Parts::start(&parsed.config, options, (origin.0, &origin.1))?;
-    let mut control = Control::new(parts, file, cluster, parsed, options.admin_socket.is_some());
-    loop {
+    let first = first(&parsed.config, options).await?;
+    let before = match &first {
+        First::After(before) => Some(before),
+        First::Alone(_) => None,
+    };
+    let parts = Parts::start(&parsed.config, options, (origin.0, &origin.1), before)?;
+    let mut control = Control::new(parts, file, cluster, parsed, options.admin_socket.is_some(), first)?;
+    let successor = loop {
         tokio::select! {
-            _ = hangup.recv() => control.reload(),
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            () = control.tick() => {}
+            _ = hangup.recv() => control.reload()?,
+            () = signals.told() => break false,
+            tick = control.tick() => match tick? {
+                Tick::On => {}
+                Tick::End => break false,
+                Tick::Succeeded => break true,
+            },
+        }
+    };
+    match successor {
+        true => control.succeeded(&mut signals).await,
+        false => control.stop(&mut signals).await,
+    }
+    Ok(())
+}
+
+/// Takes the place of this node's agent, or finds the one that has it.
+async fn first(config: &Config, options: &RunOptions) -> Result<First> {
+    let socket = &config.admin.socket;
+    if options.takeover {
+        match find(socket, config.capture.outbound_port).context("taking over")? {
+            Found::Nobody => tracing::info!("no agent runs that could be taken over from"),
+            Found::Agent(predecessor) => {
+                tracing::info!(
+                    pid = predecessor.pid,
+                    version = predecessor.version,
+                    "an agent runs: taking over from it"
+                );
+                return Ok(First::After(predecessor));
+            }
+            Found::Ending(why) => {
+                tracing::warn!(
+                    why,
+                    "the agent that runs cannot be taken over from: it ends, and this one starts afresh"
+                );
+            }
         }
     }
-    control.stop().await;
-    Ok(())
+    Ok(First::Alone(bind_admin(socket, options.takeover).await?))
 }

@@ -9,9 +9,10 @@ mod attach;
 mod close;
 mod controller;
 mod dns;
+mod handover;
 mod heartbeat;
 mod listening;
 mod threads;
 
 pub use controller::{Controller, ControllerParts};
-pub use heartbeat::Heartbeat;
+pub use heartbeat::{Heartbeat, HeartbeatError, HeartbeatParts};

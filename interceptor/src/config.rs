@@ -265,6 +265,10 @@ pub struct Capture {
     pub outbound_port: u16,
     /// How long the hooks trust an agent that does not show itself; afterwards traffic passes.
     pub heartbeat_timeout: Duration,
+    /// What becomes of new connections while no agent answers.
+    pub fail: Fail,
+    /// Where hooks are kept that are to outlive the agent; in a bpf file system.
+    pub pin_directory: PathBuf,
     /// Which services are captured.
     pub services: CapturedServices,
     /// Whether connections that workloads made before their destination was captured are closed.
@@ -306,6 +310,8 @@ pub struct Proxy {
     /// How long an idle connection to another space's endpoint is kept. Those to the original destination live as long as
     /// their server and their client keep them.
     pub idle_timeout: Duration,
+    /// How long connections under way have to end when the agent ends.
+    pub drain_timeout: Duration,
     /// Connections of one workload at a time, both directions; one more is reset.
     pub max_connections: usize,
     /// The largest request or response head, bytes.
@@ -330,6 +336,15 @@ pub struct Http2 {
     /// Frames that carry nothing (PING, SETTINGS, PRIORITY, small WINDOW_UPDATEs, …) that a client may send within ten
     /// seconds, beyond those that its messages explain.
     pub max_control_frames: u32,
+}
+
+/// What becomes of new connections that would be intercepted while no agent answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fail {
+    /// They go directly.
+    Open,
+    /// They are refused (docs/decisions/0016-fail-closed.md).
+    Closed,
 }
 
 /// How opaque bytes move.

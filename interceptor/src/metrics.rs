@@ -65,6 +65,7 @@ pub struct Metrics {
     workloads_captured: Gauge,
     workloads_pending: Gauge,
     workloads_failed: Gauge,
+    heartbeat_lapses: Counter,
     kernel_splice: [Counter; 4],
     unexpected_connections: Counter,
     real_client_table_full: Counter,
@@ -185,6 +186,7 @@ impl Metrics {
             workloads_captured: fetch(&workloads, &[("state", "captured")]),
             workloads_pending: fetch(&workloads, &[("state", "pending")]),
             workloads_failed: fetch(&workloads, &[("state", "failed")]),
+            heartbeat_lapses: register(registry_mut, table::HEARTBEAT_LAPSES, Counter::default()),
             kernel_splice: SpliceEvent::ALL.map(|event| fetch(&splice, &[("event", event.as_str())])),
             unexpected_connections: register(registry_mut, table::UNEXPECTED_CONNECTIONS, Counter::default()),
             real_client_table_full: register(registry_mut, table::REAL_CLIENT_TABLE_FULL, Counter::default()),
@@ -283,6 +285,11 @@ impl Metrics {
         self.workloads_captured.set(number(counts.captured));
         self.workloads_pending.set(number(counts.pending));
         self.workloads_failed.set(number(counts.failed));
+    }
+
+    /// The agent answers again after new connections had passed it by.
+    pub fn heartbeat_lapsed(&self) {
+        self.heartbeat_lapses.inc();
     }
 
     /// Something happened about kernel splice.

@@ -12,6 +12,7 @@ pub mod classify;
 pub mod connect;
 mod context;
 mod detect;
+mod drain;
 pub mod error;
 mod handed;
 pub mod http1;
@@ -34,6 +35,7 @@ use std::sync::atomic::Ordering;
 use tokio::net::TcpStream;
 
 pub use context::Context;
+pub use drain::{Drain, Phase};
 
 use self::connect::Upstream;
 use self::detect::Detected;
@@ -78,6 +80,7 @@ pub async fn serve(
         connection.record.too_many(limit);
         return side.reset().await;
     }
+    let _joined = Drain::join(&connection.context).await;
     let (detected, client, dialled) = detect::detect(&mut connection, side).await;
     match detected {
         Detected::Http1 => http1::serve(&mut connection, client, dialled).await,

@@ -10,8 +10,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 pub use report::{
-    CapturedStatus, DnsReport, DnsStatus, Established, FlowsStatus, HookState, HookStatus, LeftOut, ListenerStatus,
-    Passed, SourceStatus, SpliceStatus, Status, WatchStatus, WorkloadState, WorkloadStatus,
+    CapturedStatus, DnsReport, DnsStatus, Established, FlowsStatus, HookState, HookStatus, LapseStatus, LeftOut,
+    ListenerStatus, Passed, SourceStatus, SpliceStatus, Status, WatchStatus, WorkloadState, WorkloadStatus,
 };
 
 use crate::config::CapturedServices;
@@ -30,6 +30,7 @@ pub struct StatusBoard {
 #[derive(Debug, Default)]
 struct Board {
     ready: bool,
+    succeeded: bool,
     in_force: Option<u64>,
     source: SourceStatus,
     captured: CapturedStatus,
@@ -37,6 +38,7 @@ struct Board {
     workloads: BTreeMap<String, (WorkloadState, String)>,
     listeners: Vec<ListenerStatus>,
     beat: Option<Instant>,
+    lapses: LapseStatus,
     workers: usize,
     splice: SpliceStatus,
     dns: DnsReport,
@@ -147,6 +149,16 @@ impl StatusBoard {
         self.board().ready = ready;
     }
 
+    /// A successor has taken over; this agent only drains.
+    pub fn set_succeeded(&self) {
+        self.board().succeeded = true;
+    }
+
+    /// Whether a successor has taken over.
+    pub fn is_succeeded(&self) -> bool {
+        self.board().succeeded
+    }
+
     /// How many worker threads run.
     pub fn set_workers(&self, workers: usize) {
         self.board().workers = workers;
@@ -166,6 +178,14 @@ impl StatusBoard {
     /// The heartbeat shows itself: every worker lives.
     pub fn beat(&self) {
         self.board().beat = Some(Instant::now());
+    }
+
+    /// The agent answers again after it, or a worker, had not for that long: new connections passed it by.
+    pub fn lapsed(&self, gap: Duration) {
+        let lapses = &mut self.board().lapses;
+        lapses.count += 1;
+        lapses.last_ms = u64::try_from(gap.as_millis()).unwrap_or(u64::MAX);
+        lapses.last_ended = Some(rfc3339(SystemTime::now()));
     }
 
     /// How long ago the heartbeat last showed itself; `None` before it first did.
@@ -217,6 +237,7 @@ impl StatusBoard {
             workload_states: workload_states.collect(),
             listeners: board.listeners.clone(),
             heartbeat_age_ms: board.beat.map(|beat| u64::try_from(beat.elapsed().as_millis()).unwrap_or(u64::MAX)),
+            heartbeat_lapses: board.lapses.clone(),
             workers: board.workers,
             splice: SpliceStatus { events: metrics.kernel_splice_events(), ..board.splice.clone() },
             flows,
@@ -259,7 +280,9 @@ impl Board {
                 format!("{NO_CONFIGURATION}: {}", errors.join("; "))
             });
         }
-        if !self.ready {
+        if self.succeeded {
+            why.push("another agent has taken over".to_owned());
+        } else if !self.ready {
             why.push("workers and hooks are not up yet".to_owned());
         }
         why

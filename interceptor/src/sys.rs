@@ -2,9 +2,12 @@
 //!
 //! Small functions, each with one job. Called by `capture`, `net`, `discovery` and, through `bpf`, `preflight`.
 
+use std::ffi::CString;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 
 use nix::sched::{CloneFlags, setns};
 use nix::sys::inotify::{InitFlags, Inotify, InotifyEvent};
@@ -190,6 +193,120 @@ pub fn raise_file_limit() -> io::Result<u64> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
     Ok(hard)
+}
+
+/// Accepts a connection of a unix socket; waits if the socket does.
+///
+/// # Errors
+/// As accept(2); `EINVAL` where the socket was shut down.
+pub fn accept_unix(listener: impl AsFd) -> io::Result<OwnedFd> {
+    use nix::sys::socket::{SockFlag, accept4};
+    let fd = accept4(listener.as_fd().as_raw_fd(), SockFlag::SOCK_CLOEXEC)?;
+    owned(fd.into())
+}
+
+/// A packet of a unix socket with its descriptors, at most so many.
+///
+/// # Errors
+/// As recvmsg(2), and where the packet or its descriptors do not fit.
+pub fn receive_with_fds(socket: impl AsFd, bytes: &mut [u8], max_fds: usize) -> io::Result<(usize, Vec<OwnedFd>)> {
+    use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
+    let mut parts = [io::IoSliceMut::new(bytes)];
+    // SAFETY: CMSG_SPACE only computes.
+    let space = unsafe { libc::CMSG_SPACE(u32::try_from(max_fds * size_of::<RawFd>()).unwrap_or(u32::MAX)) };
+    let mut control = vec![0; usize::try_from(space).map_err(io::Error::other)?];
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+    let received = recvmsg::<()>(socket.as_fd().as_raw_fd(), &mut parts, Some(&mut control), flags)?;
+    let mut fds = Vec::new();
+    for message in received.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(all) = message {
+            for fd in all {
+                fds.push(owned(fd.into())?);
+            }
+        }
+    }
+    if received.flags.intersects(MsgFlags::MSG_TRUNC | MsgFlags::MSG_CTRUNC) {
+        return Err(io::Error::other("a packet was cut off (are no descriptors left?)"));
+    }
+    Ok((received.bytes, fds))
+}
+
+/// `bpf(2)` for commands whose attributes are 32-bit words.
+fn bpf_words<const N: usize>(command: libc::c_int, mut words: [u32; N]) -> io::Result<libc::c_long> {
+    // SAFETY: the kernel reads at most the size given of `words`, which outlives the call. The commands below take
+    // descriptors and flags by value, and write nothing.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, words.as_mut_ptr(), size_of::<[u32; N]>()) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+fn owned(fd: libc::c_long) -> io::Result<OwnedFd> {
+    let fd = RawFd::try_from(fd).map_err(io::Error::other)?;
+    // SAFETY: the kernel has just made this descriptor for us, and nobody else knows of it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Attaches a program to a cgroup or a network namespace by a link (`BPF_LINK_CREATE`, 5.7). Closing the last descriptor
+/// of the link detaches it. aya does the same, but does not let anybody hand its links on.
+///
+/// # Errors
+/// Where the kernel refuses.
+pub fn bpf_link(program: impl AsFd, target: impl AsFd, attach_type: u32) -> io::Result<OwnedFd> {
+    const BPF_LINK_CREATE: libc::c_int = 28;
+    let words = [word(&program), word(&target), attach_type, 0];
+    owned(bpf_words(BPF_LINK_CREATE, words)?)
+}
+
+/// Has a link run another program from now on (`BPF_LINK_UPDATE`): no packet or call in between finds none.
+///
+/// # Errors
+/// `ENOLINK` where the cgroup or network namespace is gone.
+pub fn bpf_link_update(link: impl AsFd, program: impl AsFd) -> io::Result<()> {
+    const BPF_LINK_UPDATE: libc::c_int = 29;
+    bpf_words(BPF_LINK_UPDATE, [word(&link), word(&program), 0, 0]).map(drop)
+}
+
+/// Gives a kernel object a name in a bpf file system, under which it lives on when its last descriptor is closed
+/// (`BPF_OBJ_PIN`).
+///
+/// # Errors
+/// Where the path is on no bpf file system, or taken.
+pub fn bpf_pin(object: impl AsFd, path: &Path) -> io::Result<()> {
+    const BPF_OBJ_PIN: libc::c_int = 6;
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let address = path.as_ptr().expose_provenance() as u64;
+    // What the kernel reads: the path's address in two words, then the descriptor and flags.
+    let [a, b, c, d, e, f, g, h] = address.to_ne_bytes();
+    let [first, second] = [[a, b, c, d], [e, f, g, h]].map(u32::from_ne_bytes);
+    bpf_words(BPF_OBJ_PIN, [first, second, word(&object), 0]).map(drop)
+}
+
+fn word(fd: &impl AsFd) -> u32 {
+    fd.as_fd().as_raw_fd().cast_unsigned()
+}
+
+/// A bpf file system that is mounted nowhere, as an open directory; it is gone when that is closed (fsopen(2), 5.2).
+///
+/// # Errors
+/// Where the kernel refuses: without `CAP_SYS_ADMIN`.
+pub fn unmounted_bpffs() -> io::Result<OwnedFd> {
+    const FSOPEN_CLOEXEC: libc::c_int = 1;
+    const FSCONFIG_CMD_CREATE: libc::c_int = 6;
+    const FSMOUNT_CLOEXEC: libc::c_int = 1;
+    let none = std::ptr::null::<libc::c_char>();
+    // SAFETY: the name is a string that outlives the call.
+    let context = unsafe { libc::syscall(libc::SYS_fsopen, c"bpf".as_ptr(), FSOPEN_CLOEXEC) };
+    if context < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let context = owned(context)?;
+    // SAFETY: this command takes no key and no value.
+    let made = unsafe { libc::syscall(libc::SYS_fsconfig, context.as_raw_fd(), FSCONFIG_CMD_CREATE, none, none, 0) };
+    if made < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: takes a descriptor and flags by value.
+    let mount = unsafe { libc::syscall(libc::SYS_fsmount, context.as_raw_fd(), FSMOUNT_CLOEXEC, 0) };
+    if mount < 0 { Err(io::Error::last_os_error()) } else { owned(mount) }
 }
 
 /// Programs that are attached to a cgroup at one attach point.

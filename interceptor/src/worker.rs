@@ -3,25 +3,29 @@
 //!
 //! Started by `agent`; told by `capture` which listeners there are. Ends when its handle is dropped, after a drain.
 
+mod accept;
+
+use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep};
 
 use crate::captured::Captured;
 use crate::dns::{self, StandIn};
-use crate::net::socket::{self, Listeners};
-use crate::proxy::{self, Context};
-use crate::route::Direction;
+use crate::net::socket::Listeners;
+use crate::proxy::{Context, Phase};
 use crate::sys;
+use crate::vital;
+
+use self::accept::Open;
 
 /// Commands that may wait for a worker. Each is a workload that comes or goes; a worker that falls behind by this many
 /// does not live any more.
@@ -30,8 +34,8 @@ const COMMANDS: usize = 4096;
 /// How often a worker shows that it lives.
 const TICK: Duration = Duration::from_millis(100);
 
-/// How long accepting pauses when the process has no descriptors left.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long a worker has to say which listeners it has.
+const ANSWER: Duration = Duration::from_secs(2);
 
 /// A worker has ended or hangs.
 #[derive(Debug, thiserror::Error)]
@@ -58,23 +62,31 @@ enum Command {
     Listen(Arc<Captured>, Listeners),
     Dns(Arc<Captured>, StandIn, watch::Receiver<()>),
     Close(u64),
+    Listeners(SyncSender<io::Result<Vec<(u64, Listeners)>>>),
+    Drain(Phase),
 }
 
 impl WorkerHandle {
-    /// Starts a worker. `make_contexts` runs on its thread.
+    /// Starts a worker. `make_contexts` runs on its thread. `broken` is told the namespace of each listener that was
+    /// closed by somebody else.
     ///
     /// # Errors
     /// Where the thread cannot be made.
-    pub fn start(index: usize, make_contexts: impl FnOnce() -> Contexts + Send + 'static) -> io::Result<Self> {
+    pub fn start(
+        index: usize,
+        broken: mpsc::Sender<u64>,
+        make_contexts: impl FnOnce() -> Contexts + Send + 'static,
+    ) -> io::Result<Self> {
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let alive = Arc::new(AtomicU64::new(sys::monotonic_ns()));
         let ticks = Arc::clone(&alive);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let run = move || {
             let Contexts { proxy, dns } = make_contexts();
-            LocalSet::new().block_on(&runtime, run(Rc::new(proxy), Rc::new(dns), inbox, ticks));
+            let worker = Worker { context: Rc::new(proxy), dns: Rc::new(dns), broken, open: HashMap::new() };
+            LocalSet::new().block_on(&runtime, worker.run(inbox, ticks));
         };
-        let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(run)?;
+        let thread = vital::spawn(&format!("worker-{index}"), run)?;
         Ok(Self { commands, alive, thread: Some(thread) })
     }
 
@@ -106,6 +118,24 @@ impl WorkerHandle {
         }
     }
 
+    /// Has the worker tell what it listens on, by netns cookie: descriptors of the same sockets, on which it goes on to
+    /// accept.
+    ///
+    /// # Errors
+    /// Where the worker does not answer, or no descriptors are left.
+    pub fn listeners(&self) -> io::Result<Vec<(u64, Listeners)>> {
+        let (answer_tx, answer_rx) = sync_channel(1);
+        self.commands.try_send(Command::Listeners(answer_tx)).map_err(|_| io::Error::other(WorkerGone))?;
+        answer_rx.recv_timeout(ANSWER).map_err(|_| io::Error::other(WorkerGone))?
+    }
+
+    /// Moves the worker's connections on towards their end.
+    pub fn drain(&self, phase: Phase) {
+        if self.commands.try_send(Command::Drain(phase)).is_err() {
+            tracing::warn!("a worker does not take commands");
+        }
+    }
+
     /// When the worker last showed that it lives, `CLOCK_MONOTONIC`, nanoseconds.
     pub fn last_seen_ns(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.alive)
@@ -125,97 +155,43 @@ impl Drop for WorkerHandle {
     }
 }
 
-async fn run(context: Rc<Context>, dns: Rc<dns::Context>, mut inbox: mpsc::Receiver<Command>, alive: Arc<AtomicU64>) {
-    let ticking = Rc::clone(&context);
-    tokio::task::spawn_local(async move {
-        loop {
-            alive.store(sys::monotonic_ns(), Ordering::Relaxed);
-            ticking.inherited.expire(Instant::now());
-            sleep(TICK).await;
-        }
-    });
-    let mut open: std::collections::HashMap<u64, watch::Sender<()>> = std::collections::HashMap::new();
-    while let Some(command) = inbox.recv().await {
-        match command {
-            Command::Close(cookie) => drop(open.remove(&cookie)),
-            Command::Dns(workload, stand_in, closed) => dns::serve(&dns, &workload, stand_in, &closed),
-            Command::Listen(workload, listeners) => {
-                let (closed_tx, closed_rx) = watch::channel(());
-                open.insert(workload.cookie, closed_tx);
-                let inbound = listeners.inbound.into_iter().map(|listener| (listener, Direction::Inbound));
-                for (listener, direction) in inbound.chain([(listeners.outbound, Direction::Outbound)]) {
-                    match TcpListener::from_std(listener) {
-                        Ok(listener) => {
-                            let accepting = accept(
-                                Rc::clone(&context),
-                                Arc::clone(&workload),
-                                direction,
-                                listener,
-                                closed_rx.clone(),
-                            );
-                            tokio::task::spawn_local(accepting);
-                        }
-                        Err(error) => tracing::error!(workload = %workload.name, %error, "registering a listener"),
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Accepts until the workload is closed.
-async fn accept(
+/// A worker on its thread.
+struct Worker {
     context: Rc<Context>,
-    workload: Arc<Captured>,
-    direction: Direction,
-    listener: TcpListener,
-    mut closed: watch::Receiver<()>,
-) {
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            _ = closed.changed() => return,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((stream, client)) => begin(&context, &workload, direction, stream, socket::canonical(client)),
-            Err(error) if out_of_resources(&error) => {
-                tracing::warn!(%error, "accepting pauses");
-                sleep(ACCEPT_PAUSE).await;
+    dns: Rc<dns::Context>,
+    broken: mpsc::Sender<u64>,
+    /// What it listens on by netns cookie; a successor may have got several sets of a predecessor with more workers.
+    open: HashMap<u64, Vec<Open>>,
+}
+
+impl Worker {
+    async fn run(mut self, mut inbox: mpsc::Receiver<Command>, alive: Arc<AtomicU64>) {
+        let ticking = Rc::clone(&self.context);
+        tokio::task::spawn_local(async move {
+            loop {
+                alive.store(sys::monotonic_ns(), Ordering::Relaxed);
+                ticking.inherited.expire(Instant::now());
+                sleep(TICK).await;
             }
-            // The connection was gone before it was accepted.
-            Err(error) => tracing::debug!(%error, "accepting"),
+        });
+        while let Some(command) = inbox.recv().await {
+            match command {
+                Command::Close(cookie) => drop(self.open.remove(&cookie)),
+                Command::Dns(workload, stand_in, closed) => dns::serve(&self.dns, &workload, stand_in, &closed),
+                Command::Listen(workload, listeners) => {
+                    let cookie = workload.cookie;
+                    let open = Open::begin(&self.context, &workload, listeners, &self.broken);
+                    self.open.entry(cookie).or_default().push(open);
+                }
+                // Nobody waits any more if this is too late.
+                Command::Listeners(answer) => drop(answer.try_send(self.listeners())),
+                Command::Drain(phase) => self.context.drain.advance(phase),
+            }
         }
     }
-}
 
-fn out_of_resources(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
-}
-
-fn begin(context: &Rc<Context>, workload: &Arc<Captured>, direction: Direction, stream: TcpStream, client: SocketAddr) {
-    let original = match direction {
-        Direction::Outbound => proxy::original_of(context, &stream),
-        // sk_lookup leaves the packet's own destination; anything else came to the listener's own port.
-        Direction::Inbound => {
-            stream.local_addr().ok().map(socket::canonical).filter(|local| workload.addresses.contains(&local.ip()))
-        }
-    };
-    let Some(original) = original else {
-        tracing::debug!(workload = %workload.name, %client, "a connection that no hook sent here is closed");
-        context.metrics.unexpected_connection();
-        return;
-    };
-    // The pod's own address is what its peers see; the loopback address is an artefact of the redirection.
-    let client = match direction {
-        Direction::Outbound => own_address(workload, original, client),
-        Direction::Inbound => client,
-    };
-    let serving = proxy::serve(Rc::clone(context), Arc::clone(workload), direction, stream, client, original);
-    tokio::task::spawn_local(serving);
-}
-
-fn own_address(workload: &Captured, original: SocketAddr, client: SocketAddr) -> SocketAddr {
-    let same_family = workload.addresses.iter().find(|ip| ip.is_ipv4() == original.is_ipv4());
-    same_family.map_or(client, |ip| SocketAddr::new(*ip, client.port()))
+    fn listeners(&self) -> io::Result<Vec<(u64, Listeners)>> {
+        let all = self.open.iter().flat_map(|(cookie, open)| open.iter().map(|open| (*cookie, open)));
+        all.filter_map(|(cookie, open)| Some(open.descriptors()?.map(|listeners| (cookie, listeners)))).collect()
+    }
 }

@@ -80,6 +80,7 @@ fn context() -> Context {
         stopping: tokio::sync::watch::channel(false).1,
         neighbours: Default::default(),
         inherited: Default::default(),
+        drain: Default::default(),
     }
 }
 

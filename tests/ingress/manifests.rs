@@ -57,6 +57,25 @@ fn renders_overlays() -> Result<bool> {
 }
 
 #[test]
+fn the_next_pod_of_an_agent_finds_the_one_before_and_has_time_to_take_over() -> Result<()> {
+    let documents = render("deploy/kubernetes")?;
+    let agent = &one(&documents, "DaemonSet", "interceptor")?["spec"];
+    let rolling = &agent["updateStrategy"]["rollingUpdate"];
+    assert_eq!((&rolling["maxSurge"], &rolling["maxUnavailable"]), (&Value::from(1), &Value::from(0)));
+    let pod = &agent["template"]["spec"];
+    let args = pod["containers"][0]["args"].as_array().context("no arguments")?;
+    assert!(args.contains(&Value::from("--takeover")), "{args:?}");
+    // Two pods of one node cannot share what is a pod's own: not the socket's directory, not a port of the node.
+    let run = pod["volumes"].as_array().into_iter().flatten().find(|volume| volume["name"] == "run");
+    assert_eq!(run.context("there is no volume run")?["hostPath"]["path"], "/run/interceptor");
+    assert!(Config::default().admin.socket.starts_with("/run/interceptor"));
+    assert!(pod["hostNetwork"].is_null() && pod["containers"][0]["ports"][0]["hostPort"].is_null());
+    let grace = pod["terminationGracePeriodSeconds"].as_u64().context("no grace period")?;
+    assert!(grace > Config::default().proxy.drain_timeout.as_secs());
+    Ok(())
+}
+
+#[test]
 fn overlays_change_what_they_say_and_keep_the_rest() -> Result<()> {
     if !renders_overlays()? {
         println!("left out: overlays need kubectl 1.21 or newer (docs/install.md)");
@@ -66,10 +85,8 @@ fn overlays_change_what_they_say_and_keep_the_rest() -> Result<()> {
     let kind = render("deploy/kubernetes/overlays/kind")?;
     assert_eq!(one(&kind, "Deployment", "interceptor-ingress-manager")?["spec"]["replicas"], 1);
     let prod = render("deploy/kubernetes/overlays/prod")?;
-    assert_eq!(
-        one(&prod, "DaemonSet", "interceptor")?["spec"]["updateStrategy"]["rollingUpdate"]["maxUnavailable"],
-        "10%"
-    );
+    let rolling = &one(&prod, "DaemonSet", "interceptor")?["spec"]["updateStrategy"]["rollingUpdate"];
+    assert_eq!((&rolling["maxSurge"], &rolling["maxUnavailable"]), (&Value::from("10%"), &Value::from(0)));
     for (name, documents) in [("kind", &kind), ("prod", &prod)] {
         for document in &base {
             let (kind, meta) = (document["kind"].as_str().unwrap_or_default(), &document["metadata"]["name"]);

@@ -30,7 +30,7 @@ impl Node {
     fn new() -> Node {
         let config = Config::parse("spaces: []", "test").unwrap().config;
         let before = maps_named_capture();
-        let kernel = Kernel::load(false, Programs::default()).unwrap();
+        let kernel = Kernel::load(false, Programs::default(), &[]).unwrap();
         let controller = Controller::new(ControllerParts {
             kernel,
             neighbours: Default::default(),

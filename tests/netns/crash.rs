@@ -11,15 +11,15 @@ use serde_json::Value;
 
 use crate::wire::{LIMIT, UNDECLARED, Way, Wire, exchange, expect, expect_end, send};
 
-const GET: &str = "GET / HTTP/1.1\r\nHost: peer\r\n\r\n";
-const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+pub(crate) const GET: &str = "GET / HTTP/1.1\r\nHost: peer\r\n\r\n";
+pub(crate) const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 /// The shortest that the configuration allows.
 const HEARTBEAT: Duration = Duration::from_millis(500);
 
 /// A connection that the kernel takes to the server's own socket: the agent is in no part of it.
 #[track_caller]
-fn works_directly(wire: &Wire, way: Way) {
+pub(crate) fn works_directly(wire: &Wire, way: Way) {
     let server = wire.listen(UNDECLARED);
     let client = wire.dial(way, UNDECLARED);
     // Nobody but the server can have answered the handshake.
@@ -47,17 +47,20 @@ fn a_killed_agent_is_out_of_the_way_at_once() {
     }
     let ids = |links: &[Value]| links.iter().filter_map(|link| link["id"].as_u64()).collect::<Vec<_>>();
     let own: Vec<u64> = own_links(wire.pid());
-    assert!(own.len() >= 7, "{own:?}");
+    let own_maps = own_maps(wire.pid());
+    assert!(own.len() >= 7 && own_maps.len() >= 10, "{own:?} {own_maps:?}");
     wire.agent.kill9().unwrap();
     let begin = Instant::now();
     for (client, peer) in open {
-        // What ran through it ends, for both sides, and does not hang.
+        // What ran through it is reset, for both sides: neither hangs, neither takes a part for the whole.
         for end in [client, peer] {
             let mut byte = [0];
             let ended = std::io::Read::read(&mut &end, &mut byte);
-            assert!(!matches!(ended, Ok(1)), "{ended:?}");
+            let reset = ended.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset);
+            assert!(reset, "{ended:?}");
         }
     }
+    assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
     drop(server);
     for way in Way::BOTH {
         works_directly(&wire, way);
@@ -69,13 +72,38 @@ fn a_killed_agent_is_out_of_the_way_at_once() {
         Ok(())
     });
     gone.unwrap();
+    let maps = |wire: &Wire| {
+        let output = wire.lab.on_node().output("bpftool", ["-j", "map", "show"]).unwrap();
+        serde_json::from_slice::<Vec<Value>>(&output.stdout).unwrap_or_default()
+    };
+    let gone = wait::until(LIMIT, "the maps to be gone", || {
+        let left: Vec<u64> = ids(&maps(&wire)).into_iter().filter(|id| own_maps.contains(id)).collect();
+        anyhow::ensure!(left.is_empty(), "left: {left:?}");
+        Ok(())
+    });
+    gone.unwrap();
+    // Nor a listener in any pod.
+    for pod in [&wire.client, &wire.server] {
+        let sockets = pod.output("ss", ["-Htln", "sport = :15001"]).unwrap();
+        assert_eq!(String::from_utf8_lossy(&sockets.stdout), "");
+    }
+}
+
+/// The bpf maps that a process holds.
+fn own_maps(pid: u32) -> Vec<u64> {
+    held(pid, "map_id:")
 }
 
 /// The bpf links that a process holds.
-fn own_links(pid: u32) -> Vec<u64> {
+pub(crate) fn own_links(pid: u32) -> Vec<u64> {
+    held(pid, "link_id:")
+}
+
+/// The numbers of kernel objects that a process holds.
+fn held(pid: u32, key: &str) -> Vec<u64> {
     let infos = fs::read_dir(format!("/proc/{pid}/fdinfo")).unwrap();
     let texts = infos.filter_map(|entry| fs::read_to_string(entry.ok()?.path()).ok());
-    texts.filter_map(|text| text.lines().find_map(|line| line.strip_prefix("link_id:")?.trim().parse().ok())).collect()
+    texts.filter_map(|text| text.lines().find_map(|line| line.strip_prefix(key)?.trim().parse().ok())).collect()
 }
 
 #[test]
@@ -109,7 +137,7 @@ fn an_agent_that_hangs_loses_new_connections_after_the_heartbeat_and_gets_them_b
     .unwrap();
 }
 
-fn word(way: Way) -> &'static str {
+pub(crate) fn word(way: Way) -> &'static str {
     match way {
         Way::Outbound => "outbound",
         Way::Inbound => "inbound",

@@ -13,6 +13,8 @@ mod capture_map;
 #[cfg(test)]
 mod captured;
 #[cfg(test)]
+mod closed;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod established;
@@ -20,6 +22,8 @@ mod established;
 mod families;
 #[cfg(test)]
 mod flows;
+#[cfg(test)]
+mod hang;
 #[cfg(test)]
 mod http1;
 #[cfg(test)]
@@ -47,7 +51,11 @@ mod short_names;
 #[cfg(test)]
 mod stage;
 #[cfg(test)]
+mod takeover;
+#[cfg(test)]
 mod threads;
+#[cfg(test)]
+mod upgrades;
 #[cfg(test)]
 mod wire;
 #[cfg(test)]

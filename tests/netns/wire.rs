@@ -51,6 +51,11 @@ impl Wire {
 
     /// With other settings.
     pub(crate) fn with(name: &str, change: impl FnOnce(&mut Config)) -> Wire {
+        Wire::with_lab(name, |_, config| change(config))
+    }
+
+    /// With other settings that depend on the node.
+    pub(crate) fn with_lab(name: &str, change: impl FnOnce(&Lab, &mut Config)) -> Wire {
         let lab = Lab::new(name).unwrap_or_else(|error| panic!("{error:#}"));
         let (client, server) = (lab.pod("client").unwrap(), lab.pod("server").unwrap());
         let mut config = Config::new(&lab);
@@ -64,7 +69,7 @@ impl Wire {
         lab.expose(&service).unwrap();
         config.space("default", None).service(&service);
         config.workload(&client, Some("default")).workload(&server, Some("default"));
-        change(&mut config);
+        change(&lab, &mut config);
         let agent = Agent::start(&lab, &config).unwrap_or_else(|error| panic!("{error:#}"));
         Wire { processes: Vec::new(), agent, config, client, server, lab }
     }

@@ -95,14 +95,29 @@ impl Agent {
         Ok(Agent { process, node, binary, file, socket: socket.to_path_buf() })
     }
 
-    /// Waits until `status` says that the agent is ready.
+    /// Starts another agent that takes over from this one, and waits until it has. What comes back is the one before.
+    pub fn succeed(&mut self, lab: &Lab, config: &Config) -> Result<Agent> {
+        let more = ["--log", "debug", "--takeover"];
+        let mut next = Agent::spawn(lab, &self.node, &config.to_text(), config.admin_socket(), &more)?;
+        next.wait_ready()?;
+        Ok(std::mem::replace(self, next))
+    }
+
+    /// Starts another agent that is to take over from this one, and does not wait.
+    pub fn start_successor(&self, lab: &Lab, config: &Config) -> Result<Agent> {
+        let more = ["--log", "debug", "--takeover"];
+        Agent::spawn(lab, &self.node, &config.to_text(), config.admin_socket(), &more)
+    }
+
+    /// Waits until `status` says that this agent, and no other, is ready.
     pub fn wait_ready(&mut self) -> Result<()> {
+        let pid = self.process.pid();
         let ready = wait::until(LIMIT, "the agent to become ready", || {
             if self.process.try_wait()?.is_some() {
                 return Ok(false);
             }
             let status = self.status()?;
-            if status["ready"] == true { Ok(true) } else { bail!("status is {status}") }
+            if status["ready"] == true && status["pid"] == pid { Ok(true) } else { bail!("status is {status}") }
         });
         match ready {
             Ok(true) => Ok(()),

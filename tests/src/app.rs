@@ -8,6 +8,7 @@ pub mod http;
 pub mod load;
 pub mod mixed;
 pub mod streams;
+pub mod traffic;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;

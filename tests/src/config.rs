@@ -29,6 +29,8 @@ impl Config {
         }
         config.set("capture", "cgroup", json!(lab.pods_cgroup()));
         config.set("admin", "socket", json!(socket));
+        // Machines that run tests are busy ones.
+        config.set("capture", "heartbeat_timeout", "5s");
         config
     }
 

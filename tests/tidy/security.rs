@@ -1,8 +1,9 @@
-//! docs/security.md names a test for every promise; here it is held to that.
+//! docs/security.md and docs/specification.md name a test for every promise; here they are held to that.
 
 use crate::tree::{documents, sources};
 
 const PAGE: &str = "docs/security.md";
+const SPECIFICATION: &str = "docs/specification.md";
 
 /// The words between backticks.
 fn quoted(text: &str) -> impl Iterator<Item = &str> {
@@ -10,8 +11,12 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
 }
 
 fn page() -> String {
-    let text = documents().into_iter().find(|document| document.path == PAGE).map(|document| document.text);
-    assert!(text.is_some(), "{PAGE} is not there");
+    read(PAGE)
+}
+
+fn read(path: &str) -> String {
+    let text = documents().into_iter().find(|document| document.path == path).map(|document| document.text);
+    assert!(text.is_some(), "{path} is not there");
     text.unwrap_or_default()
 }
 
@@ -46,6 +51,20 @@ fn every_row_of_the_security_page_is_proved() {
         let proofs = row.trim_end_matches(" |").rsplit(" | ").next().unwrap_or_default();
         let mut names = quoted(proofs).peekable();
         assert!(names.peek().is_some(), "proved by nothing: {row}");
+        names.for_each(|name| assert!(is_test(name), "no test {name}: {row}"));
+    }
+}
+
+#[test]
+fn every_promise_of_the_specification_is_enforced_by_a_test_that_exists() {
+    let page = read(SPECIFICATION);
+    let rows: Vec<&str> =
+        page.lines().filter(|line| line.starts_with("| ") && !line.ends_with("enforced by |")).collect();
+    assert!(rows.len() >= 20, "{} rows", rows.len());
+    for row in rows {
+        let proofs = row.trim_end_matches(" |").rsplit(" | ").next().unwrap_or_default();
+        let mut names = quoted(proofs).peekable();
+        assert!(names.peek().is_some(), "enforced by nothing: {row}");
         names.for_each(|name| assert!(is_test(name), "no test {name}: {row}"));
     }
 }

@@ -85,7 +85,7 @@ const HINT: &str = "there are /metrics, /healthz and /readyz";
 
 fn health(state: &AdminState) -> Response<Body> {
     match state.status.heartbeat_age() {
-        Some(age) if age > STALE => {
+        Some(age) if age > STALE && !state.status.is_succeeded() => {
             let text = format!("the last heartbeat was {} s ago\n", age.as_secs());
             answer::text(StatusCode::SERVICE_UNAVAILABLE, PLAIN, text)
         }

@@ -5,11 +5,13 @@
 //! connect.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Read as _, Write as _};
-use std::os::fd::AsRawFd as _;
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
 use nix::sys::stat::{Mode, fchmod};
@@ -37,7 +39,32 @@ struct Owned {
     path: PathBuf,
     lock_path: PathBuf,
     /// Held for as long as the agent lives.
-    _lock: File,
+    lock: File,
+    /// The files are a successor's now.
+    handed: Arc<AtomicBool>,
+}
+
+/// The admin socket for a successor. The one who listens goes on until it is told to end.
+#[derive(Debug)]
+pub struct AdminHandle {
+    listener: OwnedFd,
+    lock: OwnedFd,
+    handed: Arc<AtomicBool>,
+}
+
+impl AdminHandle {
+    /// Descriptors of the socket and of its lock.
+    ///
+    /// # Errors
+    /// Where no descriptors are left.
+    pub fn descriptors(&self) -> io::Result<(OwnedFd, OwnedFd)> {
+        Ok((self.listener.try_clone()?, self.lock.try_clone()?))
+    }
+
+    /// A successor has them: the files stay.
+    pub fn handed_over(&self) {
+        self.handed.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Why there is no admin socket.
@@ -97,13 +124,31 @@ impl AdminSocket {
             let made = DirBuilder::new().recursive(true).mode(0o700).create(parent);
             made.map_err(|source| AdminError::Directory { path: parent.to_owned(), source })?;
         }
-        let mut lock_path = path.as_os_str().to_owned();
-        lock_path.push(".lock");
-        let lock_path = PathBuf::from(lock_path);
+        let lock_path = lock_path(path);
         let lock = lock(path, &lock_path)?;
         remove_stale(path)?;
         let listener = listener(path).map_err(|source| AdminError::Bind { path: path.to_owned(), source })?;
-        Ok(Self { listener, owned: Owned { path: path.to_owned(), lock_path, _lock: lock } })
+        Ok(Self { listener, owned: Owned { path: path.to_owned(), lock_path, lock, handed: Arc::default() } })
+    }
+
+    /// The socket of the agent before, which has let go of it.
+    ///
+    /// # Errors
+    /// Where the lock's file cannot be written.
+    pub fn inherit(path: &Path, listener: OwnedFd, lock: OwnedFd) -> Result<Self, AdminError> {
+        let (lock_path, lock) = (lock_path(path), File::from(lock));
+        sign(&lock).map_err(|source| AdminError::Lock { path: lock_path.clone(), source })?;
+        let owned = Owned { path: path.to_owned(), lock_path, lock, handed: Arc::default() };
+        Ok(Self { listener: UnixListener::from(listener), owned })
+    }
+
+    /// What a successor gets.
+    ///
+    /// # Errors
+    /// Where no descriptors are left.
+    pub fn handle(&self) -> io::Result<AdminHandle> {
+        let (listener, lock) = (self.listener.try_clone()?.into(), self.owned.lock.try_clone()?.into());
+        Ok(AdminHandle { listener, lock, handed: Arc::clone(&self.owned.handed) })
     }
 
     /// The socket's path.
@@ -128,10 +173,26 @@ impl AdminSocket {
 
 impl Drop for Owned {
     fn drop(&mut self) {
+        if self.handed.load(Ordering::Relaxed) {
+            return;
+        }
         // The lock is still held, so both files are ours; one that is gone already is what was wanted.
         drop(fs::remove_file(&self.path));
         drop(fs::remove_file(&self.lock_path));
     }
+}
+
+fn lock_path(path: &Path) -> PathBuf {
+    let mut lock_path = path.as_os_str().to_owned();
+    lock_path.push(".lock");
+    PathBuf::from(lock_path)
+}
+
+/// Writes whose lock this is.
+fn sign(mut lock: &File) -> io::Result<()> {
+    lock.set_len(0)?;
+    lock.rewind()?;
+    writeln!(lock, "{}", std::process::id())
 }
 
 /// Locks the file beside the socket and writes who did.
@@ -153,7 +214,7 @@ fn lock(path: &Path, lock_path: &Path) -> Result<File, AdminError> {
         if !fs::metadata(lock_path).is_ok_and(|there| (there.dev(), there.ino()) == (opened.dev(), opened.ino())) {
             continue;
         }
-        file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(failed)?;
+        sign(&file).map_err(failed)?;
         return Ok(file);
     }
     Err(failed(io::Error::other("the file is removed again and again")))

@@ -2,18 +2,20 @@
 
 use std::future::pending;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
+use anyhow::Result;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use super::cluster;
 use super::parts::Parts;
+use super::succession::{First, Succession, Tick};
 use crate::config::{Config, Diagnostic, Parsed, Topology};
 use crate::kubernetes::{Cluster, Pace};
 use crate::snapshot::{Change, Delta, Snapshot};
 use crate::source::file::{FileError, FileSource};
 use crate::source::kubernetes::{Batch, Source as ClusterSource};
+use crate::takeover::claim::Predecessor;
 
 /// How often the configuration file is looked at.
 const LOOK: Duration = Duration::from_millis(200);
@@ -21,17 +23,18 @@ const LOOK: Duration = Duration::from_millis(200);
 /// Every how many looks the workloads' namespaces are looked after.
 const SWEEP_EVERY: u32 = 5;
 
-/// How long connections under way have when the agent is told to end.
-const DRAIN: Duration = Duration::from_secs(5);
-
 /// The control loop's state.
 pub(super) struct Control {
-    parts: Parts,
+    pub(super) parts: Parts,
     file: Option<FileSource>,
     /// Where the topology comes from, if not from the file.
-    cluster: Option<ClusterSource>,
-    config: Config,
+    pub(super) cluster: Option<ClusterSource>,
+    pub(super) config: Config,
     admin_overridden: bool,
+    /// The agent that captures until this one is ready to.
+    pub(super) predecessor: Option<Predecessor>,
+    /// What a successor asks; none before this agent captures.
+    pub(super) succession: Succession,
     clock: Interval,
     ticks: u32,
     warnings: Vec<String>,
@@ -41,34 +44,48 @@ pub(super) struct Control {
 pub(super) type WatchedCluster = Option<(Cluster, String)>;
 
 impl Control {
+    /// Captures at once, unless there is an agent to succeed or a cluster to learn first.
+    ///
+    /// # Errors
+    /// Where it cannot: the agent before goes on then.
     pub(super) fn new(
         parts: Parts,
         file: Option<FileSource>,
         cluster: WatchedCluster,
         parsed: Parsed,
         admin_overridden: bool,
-    ) -> Self {
+        first: First,
+    ) -> Result<Self> {
         let mut clock = interval(LOOK);
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let watched = cluster.map(|(cluster, node)| {
             let (status, metrics) = (Arc::clone(&parts.status), Arc::clone(&parts.metrics));
             ClusterSource::start(&cluster, &node, &Pace::default(), status, metrics)
         });
+        let (ticks, warnings, succession) = (0, Vec::new(), Succession::default());
         let config = without_topology(parsed.config);
-        let (ticks, warnings) = (0, Vec::new());
-        let mut control = Self { parts, file, cluster: watched, config, admin_overridden, clock, ticks, warnings };
+        let (predecessor, cluster) = (None, watched);
+        let mut control =
+            Self { parts, file, cluster, config, admin_overridden, predecessor, succession, clock, ticks, warnings };
+        match first {
+            First::Alone(admin) => control.begin(admin, None)?,
+            First::After(predecessor) => control.predecessor = Some(predecessor),
+        }
         if control.cluster.is_none() {
             let snapshot = control.parts.snapshot.load_full();
-            control.in_force(&snapshot, &Delta::whole(&snapshot), texts(&parsed.warnings));
+            control.in_force(&snapshot, &Delta::whole(&snapshot), texts(&parsed.warnings))?;
             let captured = control.parts.controller.captured_workloads();
             tracing::info!(workloads = snapshot.workloads().count(), captured, "ready");
         }
-        control.parts.status.set_ready(true);
-        control
+        Ok(control)
     }
 
-    /// Waits for the next look at the file and the workloads, or for news of the cluster or of pods, and takes it.
-    pub(super) async fn tick(&mut self) {
+    /// Waits for the next look at the file and the workloads, for news of the cluster or of pods, or for a successor's word,
+    /// and takes it.
+    ///
+    /// # Errors
+    /// Where the agent before could not be succeeded: it goes on.
+    pub(super) async fn tick(&mut self) -> Result<Tick> {
         let cluster = &mut self.cluster;
         let changes = async {
             match cluster {
@@ -76,39 +93,56 @@ impl Control {
                 None => pending().await,
             }
         };
+        let waits = self.predecessor.is_some();
         tokio::select! {
             _ = self.clock.tick() => {}
-            () = self.parts.controller.pods_stirred() => {
+            () = self.parts.controller.pods_stirred(), if !waits => {
                 let snapshot = self.parts.snapshot.load_full();
-                return self.parts.controller.follow_pods(&snapshot);
+                self.parts.controller.follow_pods(&snapshot);
+                return Ok(Tick::On);
             }
-            batch = changes => return self.take_changes(&batch),
+            ask = self.succession.next() => return Ok(self.answer(ask)),
+            Some(cookie) = self.parts.broken.recv() => {
+                let snapshot = self.parts.snapshot.load_full();
+                self.parts.controller.reopen(cookie, &snapshot);
+                return Ok(Tick::On);
+            }
+            batch = changes => return self.take_changes(&batch).map(|()| Tick::On),
+        }
+        // What the agent before has is not touched until it is this one's.
+        if waits {
+            return Ok(Tick::On);
         }
         if let Some(read) = self.file.as_mut().and_then(FileSource::changed) {
-            self.take(read);
+            self.take(read)?;
         }
         self.ticks = self.ticks.wrapping_add(1);
         if self.ticks.is_multiple_of(SWEEP_EVERY) {
             let snapshot = self.parts.snapshot.load_full();
             self.parts.controller.sweep(&snapshot);
         }
+        Ok(Tick::On)
     }
 
     /// Reads the configuration now, changed or not.
-    pub(super) fn reload(&mut self) {
-        if let Some(read) = self.file.as_mut().map(FileSource::read) {
-            self.take(read);
+    ///
+    /// # Errors
+    /// As [`tick`](Self::tick).
+    pub(super) fn reload(&mut self) -> Result<()> {
+        match self.file.as_mut().map(FileSource::read).filter(|_| self.predecessor.is_none()) {
+            Some(read) => self.take(read),
+            None => Ok(()),
         }
     }
 
     /// Puts what has changed in the cluster into force.
-    fn take_changes(&mut self, batch: &Batch) {
+    fn take_changes(&mut self, batch: &Batch) -> Result<()> {
         let begin = Instant::now();
         let (snapshot, delta) = self.parts.snapshot.load().update(&batch.changes());
         let snapshot = Arc::new(snapshot);
         self.parts.snapshot.store(Arc::clone(&snapshot));
         let warnings = cluster::warnings(self.cluster.iter().flat_map(ClusterSource::troubles), &snapshot);
-        self.in_force(&snapshot, &delta, warnings);
+        self.in_force(&snapshot, &delta, warnings)?;
         let took = begin.elapsed();
         if let Some(cluster) = &mut self.cluster {
             cluster.in_force(took);
@@ -120,27 +154,37 @@ impl Control {
         } else {
             tracing::debug!(version, changes = batch.len(), captured, ?took, "changes of the cluster in force");
         }
+        Ok(())
     }
 
-    fn take(&mut self, read: Result<Parsed, FileError>) {
-        let parsed = match read {
-            Ok(parsed) => parsed,
-            Err(error) => return self.reject(&error.to_string()),
-        };
-        let mut config = parsed.config;
-        if self.cluster.is_some()
-            && let Err(error) = cluster::settings_only(&config)
-        {
-            return self.reject(&error.to_string());
+    fn take(&mut self, read: Result<Parsed, FileError>) -> Result<()> {
+        match self.usable(read) {
+            Ok((config, warnings)) => self.put_into_force(config, &warnings),
+            Err(why) => {
+                self.reject(&why);
+                Ok(())
+            }
+        }
+    }
+
+    /// What was read, if it can come into force; otherwise why not.
+    fn usable(&self, read: Result<Parsed, FileError>) -> Result<(Config, Vec<Diagnostic>), String> {
+        let Parsed { mut config, warnings } = read.map_err(|error| error.to_string())?;
+        if self.cluster.is_some() {
+            cluster::settings_only(&config).map_err(|error| error.to_string())?;
         }
         if self.admin_overridden {
             config.admin.clone_from(&self.config.admin);
         }
-        if let Some(section) = needs_restart(&self.config, &config) {
-            return self.reject(&format!(
+        match needs_restart(&self.config, &config) {
+            Some(section) => Err(format!(
                 "section `{section}` has changed, which takes effect only at a restart; put it back or restart the agent"
-            ));
+            )),
+            None => Ok((config, warnings)),
         }
+    }
+
+    fn put_into_force(&mut self, config: Config, warnings: &[Diagnostic]) -> Result<()> {
         let before = self.parts.snapshot.load_full();
         let (snapshot, delta) = match self.cluster {
             Some(_) => before.update(&[Change::Routing(&config.routing)]),
@@ -149,9 +193,10 @@ impl Control {
         let snapshot = Arc::new(snapshot);
         self.config = without_topology(config);
         self.parts.snapshot.store(Arc::clone(&snapshot));
-        let warnings = if self.cluster.is_some() { self.warnings.clone() } else { texts(&parsed.warnings) };
-        self.in_force(&snapshot, &delta, warnings);
+        let warnings = if self.cluster.is_some() { self.warnings.clone() } else { texts(warnings) };
+        self.in_force(&snapshot, &delta, warnings)?;
         tracing::info!(version = snapshot.version, "configuration in force");
+        Ok(())
     }
 
     fn reject(&self, error: &str) {
@@ -160,8 +205,12 @@ impl Control {
         self.parts.metrics.snapshot_rejected();
     }
 
-    /// Brings the kernel to a snapshot that is published, and says that it is in force.
-    fn in_force(&mut self, snapshot: &Snapshot, delta: &Delta, warnings: Vec<String>) {
+    /// Brings the kernel to a snapshot that is published, and says that it is in force. The first time the agent before is
+    /// succeeded, where there is one: now there is something to do its work by.
+    fn in_force(&mut self, snapshot: &Snapshot, delta: &Delta, warnings: Vec<String>) -> Result<()> {
+        if let Some(predecessor) = self.predecessor.take() {
+            self.succeed(predecessor)?;
+        }
         for warning in warnings.iter().filter(|warning| !self.warnings.contains(warning)) {
             tracing::warn!("{warning}");
         }
@@ -171,23 +220,7 @@ impl Control {
         self.parts.metrics.snapshot_accepted(snapshot.version);
         // Last: whoever waits for this version finds it in the kernel, too.
         self.parts.status.set_source_ok(snapshot.version, warnings);
-    }
-
-    /// Lets new connections pass, gives those under way some time, and ends.
-    pub(super) async fn stop(mut self) {
-        tracing::info!("ending: new connections pass directly");
-        self.parts.status.set_ready(false);
-        drop(self.parts.heartbeat.take());
-        self.parts.controller.stop();
-        self.parts.stop.send_replace(true);
-        let until = Instant::now() + DRAIN;
-        while self.parts.open.load(Ordering::Relaxed) > 0 && Instant::now() < until {
-            sleep(Duration::from_millis(20)).await;
-        }
-        self.parts.shutdown.send_replace(true);
-        drop(self.parts.controller);
-        // One turn of the runtime, so that the servers see that they are to end.
-        sleep(Duration::from_millis(20)).await;
+        Ok(())
     }
 }
 

@@ -3,19 +3,20 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 
 use anyhow::{Context as _, Result};
 use arc_swap::ArcSwap;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use super::RunOptions;
-use crate::admin::{AdminSocket, AdminState, MetricsServer};
+use super::servers::Servers;
+use crate::admin::AdminState;
 use crate::bpf::{FlowMaps, Kernel, Programs};
-use crate::capture::{Controller, ControllerParts, Heartbeat};
+use crate::capture::{Controller, ControllerParts, Heartbeat, HeartbeatParts};
 use crate::captured::Destinations;
 use crate::cgroup;
-use crate::config::{Config, Dns, Proxy, Splice};
+use crate::config::{Capture, Config, Dns, Proxy, Splice};
 use crate::discovery::Pods;
 use crate::dns;
 use crate::flow::Hub;
@@ -26,10 +27,14 @@ use crate::proxy::{Context, selftest};
 use crate::snapshot::Snapshot;
 use crate::status::StatusBoard;
 use crate::sys;
+use crate::takeover::claim::Predecessor;
 use crate::worker::{Contexts, WorkerHandle};
 
 /// Workers when the configuration leaves it open: more listeners a workload than that cost more than they bring.
 const MAX_DEFAULT_WORKERS: usize = 4;
+
+/// Listeners that somebody else closed, to be looked after; more than that are found by themselves.
+const BROKEN: usize = 64;
 
 /// The agent's parts, running.
 pub(super) struct Parts {
@@ -37,24 +42,35 @@ pub(super) struct Parts {
     pub(super) metrics: Arc<Metrics>,
     pub(super) status: Arc<StatusBoard>,
     pub(super) controller: Controller,
+    pub(super) servers: Servers,
     /// Connections under way.
     pub(super) open: Arc<AtomicUsize>,
     /// Tells the workers that the agent is ending.
     pub(super) stop: watch::Sender<bool>,
-    /// Tells the servers to end.
-    pub(super) shutdown: watch::Sender<bool>,
-    /// Dropped first when the agent ends: the hooks let traffic pass.
+    /// Namespaces in which somebody else closed a listener.
+    pub(super) broken: mpsc::Receiver<u64>,
+    /// Dropped first when the agent ends: the hooks let traffic pass. None before the agent captures.
     pub(super) heartbeat: Option<Heartbeat>,
+    /// When each worker last showed itself.
+    seen: Vec<Arc<AtomicU64>>,
+    inside: bool,
 }
 
 impl Parts {
-    pub(super) fn start(config: &Config, options: &RunOptions, source: (&str, &str)) -> Result<Self> {
-        let admin = AdminSocket::bind(&config.admin.socket)?;
+    /// Everything but what must not be there twice: heartbeat and admin socket. On the maps of the agent before, where there
+    /// is one.
+    pub(super) fn start(
+        config: &Config,
+        options: &RunOptions,
+        source: (&str, &str),
+        before: Option<&Predecessor>,
+    ) -> Result<Self> {
         if let Err(error) = sys::raise_file_limit() {
             tracing::warn!(%error, "the limit of open files stays as it is");
         }
         let programs = Programs { splice: config.proxy.splice == Splice::Kernel, dns: config.dns.enabled };
-        let mut kernel = Kernel::load(options.ebpf_log, programs)?;
+        let maps = before.map(|before| before.maps.as_slice()).unwrap_or_default();
+        let kernel = Kernel::load(options.ebpf_log, programs, maps)?;
         let snapshot = Arc::new(ArcSwap::from_pointee(first_snapshot(config, options)));
         let hub = Arc::new(Hub::new(config.flows.capacity));
         let metrics = Arc::new(Metrics::new());
@@ -68,6 +84,7 @@ impl Parts {
         let mut settings = config.proxy.clone();
         let (backend, why) = splice_backend(&mut settings.splice, &kernel, &metrics)?;
         status.set_splice(backend, &why);
+        let (broken_tx, broken) = mpsc::channel(BROKEN);
         let (stop, stopping) = watch::channel(false);
         let mut workers = Vec::new();
         for index in 0..worker_count(config.proxy.workers) {
@@ -83,34 +100,25 @@ impl Parts {
                 maps: kernel.flow_maps()?,
                 stopping: stopping.clone(),
             };
-            let worker = WorkerHandle::start(index, move || shared.into_contexts());
+            let worker = WorkerHandle::start(index, broken_tx.clone(), move || shared.into_contexts());
             workers.push(worker.context("starting a worker thread")?);
         }
         status.set_workers(workers.len());
         let seen = workers.iter().map(WorkerHandle::last_seen_ns).collect();
         let pods = Pods::new(options.cgroup_root.clone());
         let inside = is_inside(config, &pods);
-        let heartbeat = Heartbeat::start(kernel.control_map()?, &config.capture, inside, seen, Arc::clone(&status));
-        let heartbeat = heartbeat.context("starting the heartbeat")?;
 
-        let (shutdown, ending) = watch::channel(false);
-        let state = AdminState {
+        let servers = Servers::new(AdminState {
             snapshot: Arc::clone(&snapshot),
             services: config.capture.services,
             hub,
             metrics: Arc::clone(&metrics),
             status: Arc::clone(&status),
             neighbours: Arc::clone(&neighbours),
-        };
+        });
         if let Some(address) = config.metrics.address {
-            let server = MetricsServer::bind(address)?;
-            // Not the configured one: port 0 lets the kernel choose.
-            status.set_listener("metrics", &server.address().to_string());
-            tokio::task::spawn_local(server.serve(state.clone(), ending.clone()));
+            servers.serve_metrics(address, options.takeover)?;
         }
-        status.set_listener("admin", &config.admin.socket.display().to_string());
-        tokio::task::spawn_local(admin.serve(state, ending));
-
         let controller = Controller::new(ControllerParts {
             kernel,
             destinations,
@@ -122,7 +130,20 @@ impl Parts {
             metrics: Arc::clone(&metrics),
             pods,
         })?;
-        Ok(Self { snapshot, metrics, status, controller, open, stop, shutdown, heartbeat: Some(heartbeat) })
+        Ok(Self { snapshot, metrics, status, controller, servers, open, stop, broken, heartbeat: None, seen, inside })
+    }
+
+    /// From now on the hooks trust this agent.
+    pub(super) fn start_heartbeat(&mut self, settings: &Capture) -> Result<()> {
+        let parts = HeartbeatParts {
+            map: self.controller.control_map()?,
+            inside: self.inside,
+            workers: self.seen.clone(),
+            status: Arc::clone(&self.status),
+            metrics: Arc::clone(&self.metrics),
+        };
+        self.heartbeat = Some(Heartbeat::start(parts, settings).context("starting the heartbeat")?);
+        Ok(())
     }
 }
 
@@ -202,6 +223,7 @@ impl Shared {
             stopping: self.stopping,
             neighbours: self.neighbours,
             inherited: Default::default(),
+            drain: Default::default(),
         };
         Contexts { proxy, dns }
     }

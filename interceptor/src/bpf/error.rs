@@ -23,14 +23,14 @@ pub enum BpfError {
         source: Box<ProgramError>,
     },
     /// A program could not be attached to a cgroup.
-    #[error("attaching {program} to cgroup {}: {}{}", .cgroup.display(), chain(.source), attach_hint(.source))]
+    #[error("attaching {program} to cgroup {}: {source}{}", .cgroup.display(), attach_hint(.source))]
     Cgroup {
         /// Its name.
         program: &'static str,
         /// The cgroup's directory.
         cgroup: PathBuf,
         /// What the kernel said.
-        source: Box<ProgramError>,
+        source: std::io::Error,
     },
     /// The cgroup's directory could not be opened.
     #[error("opening cgroup directory {}: {source}; it must be a cgroup v2 directory that exists", .path.display())]
@@ -41,8 +41,27 @@ pub enum BpfError {
         source: std::io::Error,
     },
     /// sk_lookup could not be attached to a network namespace.
-    #[error("attaching sk_lookup to the network namespace: {}", chain(.0))]
-    Netns(#[source] Box<ProgramError>),
+    #[error("attaching sk_lookup to the network namespace: {0}")]
+    Netns(#[source] std::io::Error),
+    /// Links cannot be pinned.
+    #[error(transparent)]
+    Pin(#[from] super::pins::PinError),
+    /// A map of the agent before cannot be used.
+    #[error("taking over map {map}: {source}")]
+    Handed {
+        /// Its name.
+        map: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A link of the agent before cannot be given this agent's program.
+    #[error("taking over the link of {program}: {source}")]
+    Relink {
+        /// The program.
+        program: String,
+        /// Why.
+        source: std::io::Error,
+    },
     /// A program could not be attached to a tracepoint.
     #[error("attaching {program} to the raw tracepoint {tracepoint}: {}; does the kernel have it?", chain(.source))]
     Tracepoint {
@@ -135,9 +154,8 @@ fn brief(text: &str) -> String {
 }
 
 /// EPERM from link_create means that a parent cgroup holds a program without the multi flag.
-fn attach_hint(error: &ProgramError) -> &'static str {
-    let ProgramError::SyscallError(error) = error else { return "" };
-    match error.io_error.raw_os_error() {
+fn attach_hint(error: &std::io::Error) -> &'static str {
+    match error.raw_os_error() {
         Some(libc::EPERM) => {
             "; a program of another tool sits on a parent cgroup exclusively (`interceptor check` names it)"
         }

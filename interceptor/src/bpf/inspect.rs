@@ -11,7 +11,7 @@ use interceptor_common::names;
 use crate::sys;
 
 /// Our cgroup programs with their attach types (`enum bpf_attach_type`, include/uapi/linux/bpf.h).
-const ATTACH_TYPES: [(&str, u32); 11] = [
+pub(super) const ATTACH_TYPES: [(&str, u32); 11] = [
     (names::CONNECT4, 10),
     (names::CONNECT6, 11),
     (names::SENDMSG4, 14),

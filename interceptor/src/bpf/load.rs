@@ -3,21 +3,23 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::os::fd::AsFd;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use aya::programs::cgroup_sock_addr::CgroupSockAddrLink;
-use aya::programs::sk_lookup::SkLookupLink;
-use aya::programs::sock_ops::SockOpsLink;
 use aya::programs::{CgroupAttachMode, CgroupSockAddr, ProgramError, SkLookup, SkSkb, SockOps};
 use aya::{Ebpf, EbpfLoader};
 use interceptor_common::names;
 
 use super::error::BpfError;
-use super::maps::{CaptureMaps, ControlMap, FlowMaps, KernelCounters};
+use super::handed::{self, Maps};
+use super::inspect::ATTACH_TYPES;
+use super::link::{CgroupLinks, NetnsLink};
+use super::maps::{self, CaptureMaps, ControlMap, FlowMaps, KernelCounters};
 use super::offsets::Offsets;
 use super::{logging, namespace, object, splice};
 use crate::net::netns::Netns;
+use crate::sys;
 
 /// The sock_addr programs, all attached to a cgroup.
 const SOCK_ADDR: [&str; 10] = [
@@ -39,6 +41,8 @@ const INDISPENSABLE: [&str; 2] = [names::CONNECT4, names::CONNECT6];
 /// Without all of these no DNS can be captured: an answer that seems to come from elsewhere is thrown away by its client.
 const DNS: [&str; 4] = [names::SENDMSG4, names::SENDMSG6, names::RECVMSG4, names::RECVMSG6];
 
+/// `BPF_SK_LOOKUP` of `enum bpf_attach_type`.
+const SK_LOOKUP_TYPE: u32 = 36;
 /// On kernels from 5.7 aya makes a bpf_link, which is always of the multi kind and refuses the multi flag.
 pub(super) const MODE: CgroupAttachMode = CgroupAttachMode::Single;
 
@@ -46,6 +50,8 @@ pub(super) const MODE: CgroupAttachMode = CgroupAttachMode::Single;
 pub struct Kernel {
     pub(super) ebpf: Ebpf,
     hooks: BTreeMap<&'static str, HookState>,
+    /// Descriptors of the maps that a successor gets.
+    shared: Vec<(&'static str, OwnedFd)>,
     /// Why programs that read the kernel's structures cannot be used.
     pub(super) no_offsets: Option<String>,
 }
@@ -68,26 +74,14 @@ pub enum HookState {
     Unavailable(String),
 }
 
-/// The programs attached to one cgroup; dropping detaches them.
-#[derive(Debug)]
-pub struct CgroupLinks {
-    _sock_addr: Vec<CgroupSockAddrLink>,
-    _sock_ops: Option<SockOpsLink>,
-}
-
-/// sk_lookup attached to one network namespace; dropping detaches it.
-#[derive(Debug)]
-pub struct NetnsLink {
-    _link: SkLookupLink,
-}
-
 impl Kernel {
-    /// Loads the embedded object and every program of it but those that are not wanted.
+    /// Loads the embedded object and every program of it but those that are not wanted; on the maps of the agent before,
+    /// where there are any.
     ///
     /// # Errors
     /// Where the object is missing or refused, or a connect hook is refused.
-    pub fn load(debug: bool, programs: Programs) -> Result<Self, BpfError> {
-        let (mut kernel, refused) = Self::load_programs(debug, programs)?;
+    pub fn load(debug: bool, programs: Programs, maps: &[(String, OwnedFd)]) -> Result<Self, BpfError> {
+        let (mut kernel, refused) = Self::load_programs(debug, programs, maps)?;
         if let Some(error) = refused {
             return Err(error);
         }
@@ -102,17 +96,25 @@ impl Kernel {
     /// # Errors
     /// Where the object is missing or refused as a whole.
     pub fn probe() -> Result<Self, BpfError> {
-        Ok(Self::load_programs(false, Programs { splice: true, dns: true })?.0)
+        Ok(Self::load_programs(false, Programs { splice: true, dns: true }, &[])?.0)
     }
 
     /// The loaded object, and the first refusal of an indispensable program.
-    fn load_programs(debug: bool, programs: Programs) -> Result<(Self, Option<BpfError>), BpfError> {
+    fn load_programs(
+        debug: bool,
+        programs: Programs,
+        maps: &[(String, OwnedFd)],
+    ) -> Result<(Self, Option<BpfError>), BpfError> {
         let Programs { splice, dns } = programs;
         if object::OBJECT.is_empty() {
             return Err(BpfError::NotBuilt);
         }
         let offsets = Offsets::of_kernel();
+        let pinned = if maps.is_empty() { None } else { Some(handed::pin(maps)?) };
         let (debug, mut loader) = (u32::from(debug), EbpfLoader::new());
+        for (name, path) in pinned.iter().flat_map(|pinned| &pinned.paths) {
+            loader.map_pin_path(name.as_str(), path.as_path());
+        }
         loader.override_global(names::DEBUG, &debug, true);
         if let Ok(offsets) = &offsets {
             for (name, place) in [
@@ -129,7 +131,9 @@ impl Kernel {
         }
         let ebpf = loader.load(object::OBJECT).map_err(|source| BpfError::Object(Box::new(source)))?;
         let no_offsets = offsets.err().map(|error| error.to_string());
-        let mut kernel = Self { ebpf, hooks: BTreeMap::new(), no_offsets };
+        let shared = names::SHARED.iter().map(|name| Ok((*name, maps::descriptor(&ebpf, name)?)));
+        let shared = shared.collect::<Result<_, BpfError>>()?;
+        let mut kernel = Self { ebpf, hooks: BTreeMap::new(), shared, no_offsets };
         let mut refused = None;
         for name in SOCK_ADDR.into_iter().filter(|name| dns || !DNS.contains(name)) {
             let loaded = kernel.sock_addr(name).and_then(CgroupSockAddr::load);
@@ -169,40 +173,70 @@ impl Kernel {
     ///
     /// # Errors
     /// Where the directory cannot be opened, or the kernel refuses a program that it had loaded.
-    pub fn attach_cgroup(&mut self, path: &Path) -> Result<CgroupLinks, BpfError> {
+    pub fn attach_cgroup(&self, path: &Path) -> Result<CgroupLinks, BpfError> {
+        self.attach_rest(path, Vec::new())
+    }
+
+    /// The same where the agent before has handed over some links, which run this agent's programs already.
+    ///
+    /// # Errors
+    /// As [`attach_cgroup`](Self::attach_cgroup).
+    pub fn attach_rest(&self, path: &Path, mut handed: Vec<(String, OwnedFd)>) -> Result<CgroupLinks, BpfError> {
         let open = |source| BpfError::OpenCgroup { path: path.to_owned(), source };
         let cgroup = File::open(path).map_err(open)?;
-        let refused =
-            |program| move |source| BpfError::Cgroup { program, cgroup: path.to_owned(), source: Box::new(source) };
-        let mut sock_addr = Vec::with_capacity(SOCK_ADDR.len());
-        for name in SOCK_ADDR {
-            if self.is_loaded(name) {
-                let program = self.sock_addr(name).map_err(refused(name))?;
-                let link = program.attach(&cgroup, MODE).and_then(|id| program.take_link(id)).map_err(refused(name))?;
-                sock_addr.push(link);
+        let mut links = Vec::with_capacity(ATTACH_TYPES.len());
+        for (name, attach_type) in ATTACH_TYPES {
+            if !self.is_loaded(name) {
+                continue;
             }
+            let link = match handed.iter().position(|(hook, _)| hook == name) {
+                Some(at) => handed.swap_remove(at).1,
+                None => {
+                    let refused = |source| BpfError::Cgroup { program: name, cgroup: path.to_owned(), source };
+                    let program = self.program(name).map_err(refused)?;
+                    sys::bpf_link(program, &cgroup, attach_type).map_err(refused)?
+                }
+            };
+            links.push((name, link));
         }
-        let mut sock_ops = None;
-        if self.is_loaded(names::SOCK_OPS) {
-            let program = self.sock_ops().map_err(refused(names::SOCK_OPS))?;
-            let link = program.attach(&cgroup, MODE).and_then(|id| program.take_link(id));
-            sock_ops = Some(link.map_err(refused(names::SOCK_OPS))?);
-        }
-        Ok(CgroupLinks { _sock_addr: sock_addr, _sock_ops: sock_ops })
+        Ok(CgroupLinks::new(links))
     }
 
     /// Attaches sk_lookup to a network namespace.
     ///
     /// # Errors
     /// Where the kernel refuses.
-    pub fn attach_netns(&mut self, netns: impl AsFd) -> Result<NetnsLink, BpfError> {
+    pub fn attach_netns(&self, netns: impl AsFd) -> Result<NetnsLink, BpfError> {
         if !self.is_loaded(names::SK_LOOKUP) {
             return Err(BpfError::Unavailable(names::SK_LOOKUP));
         }
-        let refused = |source| BpfError::Netns(Box::new(source));
-        let program = self.sk_lookup().map_err(refused)?;
-        let link = program.attach(netns).and_then(|id| program.take_link(id)).map_err(refused)?;
-        Ok(NetnsLink { _link: link })
+        let program = self.program(names::SK_LOOKUP).map_err(BpfError::Netns)?;
+        sys::bpf_link(program, netns, SK_LOOKUP_TYPE).map(NetnsLink::new).map_err(BpfError::Netns)
+    }
+
+    /// Has a link of another agent's run this agent's program. False: it leads nowhere any more, or no such program is
+    /// loaded here, so that it is to be closed.
+    ///
+    /// # Errors
+    /// Where the kernel refuses.
+    pub fn take_link(&self, program: &str, link: impl AsFd) -> Result<bool, BpfError> {
+        let failed = |source| BpfError::Relink { program: program.to_owned(), source };
+        if !self.is_loaded(program) {
+            return Ok(false);
+        }
+        match sys::bpf_link_update(link, self.program(program).map_err(failed)?) {
+            Ok(()) => Ok(true),
+            Err(error) if error.raw_os_error() == Some(libc::ENOLINK) => Ok(false),
+            Err(source) => Err(failed(source)),
+        }
+    }
+
+    /// The maps that a successor gets.
+    ///
+    /// # Errors
+    /// Where no descriptors are left.
+    pub fn shared_maps(&self) -> io::Result<Maps> {
+        self.shared.iter().map(|(name, fd)| Ok(((*name).to_owned(), fd.try_clone()?))).collect()
     }
 
     /// The maps that `capture` fills.
@@ -216,9 +250,9 @@ impl Kernel {
     /// The map through which the agent shows that it lives.
     ///
     /// # Errors
-    /// Where the object lacks it, or it was taken before.
-    pub fn control_map(&mut self) -> Result<ControlMap, BpfError> {
-        ControlMap::take(&mut self.ebpf)
+    /// Where a descriptor cannot be had.
+    pub fn control_map(&self) -> Result<ControlMap, BpfError> {
+        ControlMap::open(&self.ebpf)
     }
 
     /// A worker's own handles of the maps that belong to connections.
@@ -268,6 +302,11 @@ impl Kernel {
         tracing::debug!(program = name, %error, "refused");
         self.hooks.insert(name, HookState::Unavailable(error.brief()));
         Self::is_indispensable(name).then_some(error)
+    }
+
+    fn program(&self, name: &str) -> io::Result<BorrowedFd<'_>> {
+        let program = self.ebpf.program(name).ok_or(io::ErrorKind::NotFound)?;
+        program.fd().map(AsFd::as_fd).map_err(io::Error::other)
     }
 
     fn sock_addr(&mut self, name: &'static str) -> Result<&mut CgroupSockAddr, ProgramError> {

@@ -2,7 +2,7 @@
 
 use std::borrow::Borrow;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, SockHash};
 use aya::{Ebpf, Pod};
@@ -33,6 +33,7 @@ pub struct CaptureMaps {
     /// DNS servers by the agent's socket.
     pub dns_servers: Table<DnsKey, Endpoint>,
     listeners: SockHash<MapData, Address>,
+    outbound: SockHash<MapData, u64>,
 }
 
 impl CaptureMaps {
@@ -47,6 +48,7 @@ impl CaptureMaps {
             dns_agents: Table::new(names::DNS_AGENTS, take(ebpf, names::DNS_AGENTS)?)?,
             dns_servers: Table::new(names::DNS_SERVERS, take(ebpf, names::DNS_SERVERS)?)?,
             listeners: SockHash::try_from(take(ebpf, names::LISTENERS)?).map_err(BpfError::map(names::LISTENERS))?,
+            outbound: SockHash::try_from(take(ebpf, names::OUTBOUND)?).map_err(BpfError::map(names::OUTBOUND))?,
         })
     }
 
@@ -56,6 +58,15 @@ impl CaptureMaps {
     /// Where the kernel refuses the socket or the map is full.
     pub fn set_listener(&mut self, address: Address, listener: impl AsRawFd) -> Result<(), BpfError> {
         self.listeners.insert(address, listener, 0).map_err(BpfError::map(names::LISTENERS))
+    }
+
+    /// Makes a workload's outbound listener known to the connect hooks: without one they let everything pass. The kernel
+    /// forgets it when it closes.
+    ///
+    /// # Errors
+    /// As [`set_listener`](Self::set_listener).
+    pub fn set_outbound(&mut self, netns: u64, listener: impl AsRawFd) -> Result<(), BpfError> {
+        self.outbound.insert(netns, listener, 0).map_err(BpfError::map(names::OUTBOUND))
     }
 
     /// Forgets which sockets listen at these addresses, whose workload the hooks do not know any more.
@@ -74,9 +85,17 @@ pub struct ControlMap {
 }
 
 impl ControlMap {
-    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, BpfError> {
-        let array = Array::try_from(take(ebpf, names::CONTROL)?).map_err(BpfError::map(names::CONTROL))?;
+    pub(super) fn open(ebpf: &Ebpf) -> Result<Self, BpfError> {
+        let array = Array::try_from(open(ebpf, names::CONTROL)?).map_err(BpfError::map(names::CONTROL))?;
         Ok(Self { array })
+    }
+
+    /// What they were told last, by this agent or the one before.
+    ///
+    /// # Errors
+    /// Where the kernel refuses.
+    pub fn get(&self) -> Result<Control, BpfError> {
+        self.array.get(&0, 0).map_err(BpfError::map(names::CONTROL))
     }
 
     /// Tells the hooks.
@@ -198,6 +217,11 @@ impl<K: Pod, V: Pod> Table<K, V> {
         Ok(Self { name, inner: HashMap::try_from(map).map_err(BpfError::map(name))? })
     }
 
+    /// Every entry, as far as nobody else writes meanwhile.
+    pub fn entries(&self) -> Vec<(K, V)> {
+        self.inner.iter().filter_map(Result::ok).collect()
+    }
+
     /// An entry; `None` where there is none.
     pub(super) fn get(&self, key: &K) -> Option<V> {
         self.inner.get(key, 0).ok()
@@ -239,13 +263,21 @@ fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, BpfError> {
 
 /// A second handle of a map, over a descriptor of its own.
 pub(super) fn open(ebpf: &Ebpf, name: &'static str) -> Result<Map, BpfError> {
+    let data = MapData::from_fd(descriptor(ebpf, name)?).map_err(BpfError::map(name))?;
+    Map::from_map_data(data).map_err(BpfError::map(name))
+}
+
+/// A descriptor of a map that nobody has taken yet.
+pub(super) fn descriptor(ebpf: &Ebpf, name: &'static str) -> Result<OwnedFd, BpfError> {
     let map = ebpf.map(name).ok_or_else(|| BpfError::map(name)(missing(name)))?;
     let data = match map {
-        Map::HashMap(data) | Map::LruHashMap(data) | Map::PerCpuArray(data) | Map::SockHash(data) => data,
+        Map::Array(data)
+        | Map::HashMap(data)
+        | Map::LruHashMap(data)
+        | Map::PerCpuArray(data)
+        | Map::SockHash(data) => data,
         _ => return Err(BpfError::map(name)(missing(name))),
     };
     let fd = data.fd().as_fd().try_clone_to_owned();
-    let fd = fd.map_err(|error| BpfError::map(name)(MapError::IoError(error)))?;
-    let data = MapData::from_fd(fd).map_err(BpfError::map(name))?;
-    Map::from_map_data(data).map_err(BpfError::map(name))
+    fd.map_err(|error| BpfError::map(name)(MapError::IoError(error)))
 }

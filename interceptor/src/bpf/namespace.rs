@@ -35,8 +35,11 @@ fn by_hook(ebpf: &mut Ebpf, netns: &Netns) -> Result<u64, BpfError> {
         hook.load().map_err(refused)?;
     }
     let link = hook.attach(directory, CgroupAttachMode::Single).and_then(|id| hook.take_link(id));
-    let link =
-        link.map_err(|source| BpfError::Cgroup { program: names::SOCK_CREATE, cgroup: own, source: Box::new(source) })?;
+    let link = link.map_err(|source| BpfError::Cgroup {
+        program: names::SOCK_CREATE,
+        cgroup: own,
+        source: io::Error::other(source),
+    })?;
     let socket = netns.enter(|| UdpSocket::bind("0.0.0.0:0")).flatten().map_err(BpfError::Namespace)?;
     drop(link);
     let socket = sys::socket_cookie(&socket).map_err(BpfError::Cookie)?;

@@ -72,7 +72,7 @@ impl Kernel {
         let refused = |source| BpfError::Cgroup {
             program: names::THREAD_SENDS,
             cgroup: path.to_owned(),
-            source: Box::new(source),
+            source: std::io::Error::other(source),
         };
         let program = self.thread_sends().map_err(refused)?;
         let link = program.attach(&cgroup, MODE).and_then(|id| program.take_link(id)).map_err(refused)?;

@@ -78,6 +78,37 @@ impl Addresses {
         }
     }
 
+    /// Takes over what the agent before has in the kernel. All of it is looked at again by the next [`retry`](Self::retry).
+    pub(super) fn adopt(&mut self, maps: &CaptureMaps) {
+        let captured: HashMap<SocketAddr, policy::Captured> = maps
+            .captured
+            .entries()
+            .into_iter()
+            .map(|(endpoint, word)| (SocketAddr::from(endpoint), policy::Captured::from_word(word)))
+            .collect();
+        for (index, endpoint) in maps.originals.entries() {
+            let addr = SocketAddr::from(endpoint);
+            self.destinations.adopt(index, addr);
+            if captured.get(&addr).is_none_or(|entry| entry.index != index) {
+                self.destinations.retire(addr);
+            }
+        }
+        let outside_roots = captured.iter().filter(|(_, entry)| entry.passes_root);
+        self.outside_roots = outside_roots.map(|(addr, _)| *addr).collect();
+        self.failed.extend(captured.into_keys());
+    }
+
+    /// Removes inbound ports that the agent before has left and that are not wanted.
+    pub(super) fn purge(&self, maps: &mut CaptureMaps) {
+        for (endpoint, _) in maps.inbound.entries() {
+            if !self.inbound.contains_key(&SocketAddr::from(endpoint))
+                && let Err(error) = maps.inbound.remove(&endpoint)
+            {
+                tracing::warn!(%error, "forgetting an inbound port of the agent before");
+            }
+        }
+    }
+
     /// Brings the kernel to a snapshot that differs from the last one at these addresses.
     pub(super) fn update(&mut self, maps: &mut CaptureMaps, wanted: &Wanted<'_>, changed: &[SocketAddr]) {
         let basis = wanted.basis();

@@ -14,10 +14,11 @@ use crate::captured::{Captured, Threads};
 use crate::config::{NetnsRef, PropagateMode};
 use crate::discovery::{Missing, Pods};
 use crate::metrics::Metrics;
-use crate::net::netns::Netns;
+use crate::net::netns::{Identity, Netns};
 use crate::net::socket::{self, Listeners};
 use crate::propagate::Memory;
 use crate::snapshot::Workload;
+use crate::takeover::Holding;
 use crate::worker::{WorkerGone, WorkerHandle};
 
 /// A workload that could not be captured; it keeps its direct traffic.
@@ -73,7 +74,7 @@ pub(super) struct Attached {
     pub(super) workload: Workload,
     /// Whether the hooks take it for a pod of a root space.
     pub(super) in_root: bool,
-    _link: Option<NetnsLink>,
+    pub(super) link: Option<NetnsLink>,
 }
 
 /// Where a workload is: its network namespace, and a cgroup with its processes where one is known.
@@ -98,18 +99,35 @@ pub(super) fn open(pods: &Pods, workload: &Workload) -> Result<Located, AttachEr
     Ok(Located { netns, cgroup })
 }
 
-/// Attaches a workload. Order matters: its listeners accept before anything is sent to them.
+impl Located {
+    /// Which namespace.
+    pub(super) fn identity(&self) -> Identity {
+        self.netns.identity()
+    }
+}
+
+/// What workloads are attached with.
+pub(super) struct Means<'a> {
+    pub(super) kernel: &'a mut Kernel,
+    pub(super) maps: &'a mut CaptureMaps,
+    pub(super) workers: &'a [WorkerHandle],
+    pub(super) outbound_port: u16,
+}
+
+/// Attaches a workload. Order matters: its listeners accept before anything is sent to them. `handed` is what the agent
+/// before had there: connections wait at its listeners.
 pub(super) fn attach(
-    kernel: &mut Kernel,
-    maps: &mut CaptureMaps,
-    workers: &[WorkerHandle],
-    outbound_port: u16,
+    Means { kernel, maps, workers, outbound_port }: Means<'_>,
     workload: &Workload,
     Located { netns, cgroup }: Located,
     in_root: bool,
+    handed: Option<Holding>,
 ) -> Result<Attached, AttachError> {
     let listen = |source| AttachError::Listen { port: outbound_port, source };
-    let listeners = socket::listen_in(&netns, outbound_port, workers.len()).map_err(listen)?;
+    let (mut listeners, link) = handed.map_or_else(Default::default, |held| (held.listeners, held.link));
+    let missing = workers.len().saturating_sub(listeners.len());
+    let more = socket::listen_beside(&netns, outbound_port, &listeners, missing).map_err(listen)?;
+    listeners.extend(more);
     let cookie = match listeners.first() {
         Some(first) => kernel.netns_cookie(&netns, &first.outbound)?,
         None => return Err(WorkerGone.into()),
@@ -125,18 +143,19 @@ pub(super) fn attach(
         refused: AtomicBool::new(false),
         memory: Memory::new(PropagateMode::Off),
     });
-    let link = match kernel.attach_netns(&captured.netns) {
+    let link = match link.map(NetnsLink::new).map_or_else(|| kernel.attach_netns(&captured.netns), Ok) {
         Ok(link) => Some(link),
         // Outbound capture still works; `status` says what is missing.
         Err(BpfError::Unavailable(_)) => None,
         Err(error) => return Err(error.into()),
     };
     register(maps, &captured, &listeners)?;
-    for (worker, listeners) in workers.iter().zip(listeners) {
+    // The agent before may have had more workers.
+    for (worker, listeners) in workers.iter().cycle().zip(listeners) {
         worker.listen(Arc::clone(&captured), listeners)?;
     }
     maps.workloads.insert(cookie, entry(&captured, in_root))?;
-    Ok(Attached { captured, workload: workload.clone(), in_root, _link: link })
+    Ok(Attached { captured, workload: workload.clone(), in_root, link })
 }
 
 impl Attached {
@@ -166,6 +185,7 @@ impl Attached {
 
 fn register(maps: &mut CaptureMaps, captured: &Captured, listeners: &[Listeners]) -> Result<(), BpfError> {
     let Some(first) = listeners.first() else { return Ok(()) };
+    maps.set_outbound(captured.cookie, first.outbound.as_raw_fd())?;
     for address in &captured.addresses {
         let same_family =
             |listener: &&TcpListener| listener.local_addr().is_ok_and(|own| own.is_ipv4() == address.is_ipv4());

@@ -12,18 +12,20 @@ use interceptor_common::policy::Callers;
 use interceptor_common::{Address, names};
 
 use super::addresses::Addresses;
-use super::attach::{Attached, attach, open};
+use super::attach::{Attached, Means, attach, open};
 use super::close::Closer;
 use super::dns::Names;
+use super::handover::Handed;
 use super::threads::ThreadHooks;
-use crate::bpf::{BpfError, CaptureMaps, CgroupLinks, HookState, Kernel};
+use crate::bpf::{BpfError, CaptureMaps, CgroupLinks, ControlMap, HookState, Kernel, Maps, Pins, remove_left};
 use crate::captured::Destinations;
 use crate::cgroup;
-use crate::config::{Capture, Dns, NetnsRef, PropagateMode};
+use crate::config::{Capture, Dns, Fail, NetnsRef, PropagateMode};
 use crate::discovery::Pods;
 use crate::metrics::Metrics;
 use crate::net::netns::Identity;
 use crate::propagate::{Memory, Neighbours};
+use crate::proxy::Phase;
 use crate::snapshot::{Delta, Snapshot, Workload};
 use crate::status::{self, StatusBoard, WorkloadState};
 use crate::wanted::{Calls, Wanted};
@@ -53,26 +55,34 @@ pub struct ControllerParts {
 
 /// Keeps the kernel at what the latest snapshot says.
 pub struct Controller {
-    parts: ControllerParts,
-    maps: CaptureMaps,
-    cgroups: BTreeMap<PathBuf, CgroupLinks>,
+    pub(super) parts: ControllerParts,
+    pub(super) maps: CaptureMaps,
+    pub(super) cgroups: BTreeMap<PathBuf, CgroupLinks>,
     /// Why a cgroup could not be attached to, as it was last told: sweeps try again every second.
     refused: BTreeMap<PathBuf, String>,
-    addresses: Addresses,
-    peers: HashSet<IpAddr>,
-    workloads: HashMap<Arc<str>, Attached>,
-    names: Names,
-    threads: ThreadHooks,
+    pub(super) addresses: Addresses,
+    pub(super) peers: HashSet<IpAddr>,
+    pub(super) workloads: HashMap<Arc<str>, Attached>,
+    pub(super) names: Names,
+    pub(super) threads: ThreadHooks,
     /// Where established connections of switched destinations are to be closed, and can be.
     closer: Option<Closer>,
+    /// There was an update.
+    has_begun: bool,
+    /// What outlives this agent, where connections are to be refused then.
+    pub(super) pins: Option<Pins>,
+    /// What the agent before has handed over and nothing of the snapshot has asked for yet.
+    pub(super) handed: Handed,
 }
 
 impl Controller {
     /// A controller with nothing captured yet.
     ///
     /// # Errors
-    /// Where the object lacks a map.
+    /// Where the object lacks a map, or links cannot be pinned that are to be.
     pub fn new(mut parts: ControllerParts) -> Result<Self, BpfError> {
+        let pin_directory = &parts.settings.pin_directory;
+        let pins = (parts.settings.fail == Fail::Closed).then(|| Pins::new(pin_directory)).transpose()?;
         let maps = parts.kernel.capture_maps()?;
         for (name, state) in parts.kernel.hooks() {
             let (state, detail) = match state {
@@ -98,6 +108,9 @@ impl Controller {
             workloads: HashMap::new(),
             names,
             threads: ThreadHooks::default(),
+            has_begun: false,
+            pins,
+            handed: Handed::default(),
         })
     }
 
@@ -139,6 +152,12 @@ impl Controller {
         // Also when no workload has changed: one may live in another place of its tree now.
         self.apply_names(snapshot, false);
         self.apply_threads();
+        if std::mem::take(&mut self.handed.is_new) {
+            self.purge(&wanted);
+        }
+        if !std::mem::replace(&mut self.has_begun, true) {
+            self.pins.as_ref().map_or_else(|| remove_left(&self.parts.settings.pin_directory), Pins::remove_others);
+        }
     }
 
     /// Waits until something about the pods may have changed. To be followed by [`follow_pods`](Self::follow_pods); may be
@@ -187,8 +206,41 @@ impl Controller {
 
     /// Lets all new outbound connections pass; what is under way goes on.
     pub fn stop(&mut self) {
-        self.cgroups.clear();
+        self.cgroups.values_mut().for_each(CgroupLinks::stop_redirecting);
         self.threads = ThreadHooks::default();
+    }
+
+    /// A listener of that namespace was closed by somebody else: the workload is attached anew.
+    pub fn reopen(&mut self, cookie: u64, snapshot: &Snapshot) {
+        let broken = self.workloads.iter().find(|(_, attached)| attached.captured.cookie == cookie);
+        let Some(name) = broken.map(|(name, _)| Arc::clone(name)) else { return };
+        self.detach(&name);
+        let wanted = Wanted::new(snapshot, self.parts.settings.services);
+        self.attach_workloads(snapshot.workload(&name).into_iter(), &wanted);
+        self.apply_local(&wanted);
+        drop(self.addresses.take_switched());
+        self.apply_names(snapshot, false);
+    }
+
+    /// The map through which this agent shows that it lives.
+    ///
+    /// # Errors
+    /// Where a descriptor cannot be had.
+    pub fn control_map(&self) -> Result<ControlMap, BpfError> {
+        self.parts.kernel.control_map()
+    }
+
+    /// The maps that a successor gets.
+    ///
+    /// # Errors
+    /// Where no descriptors are left.
+    pub fn shared_maps(&self) -> std::io::Result<Maps> {
+        self.parts.kernel.shared_maps()
+    }
+
+    /// Moves all connections on towards their end.
+    pub fn drain(&self, phase: Phase) {
+        self.parts.workers.iter().for_each(|worker| worker.drain(phase));
     }
 
     /// How many workloads are captured.
@@ -226,11 +278,13 @@ impl Controller {
             if self.cgroups.contains_key(&path) {
                 continue;
             }
-            let attach = |_| self.parts.kernel.attach_cgroup(&path).map_err(|error| error.to_string());
+            let handed = self.handed.cgroups.remove(&path).unwrap_or_default();
+            let attach = |_| self.parts.kernel.attach_rest(&path, handed).map_err(|error| error.to_string());
             let attached = exempt.clone().and_then(attach);
             match attached {
-                Ok(links) => {
+                Ok(mut links) => {
                     self.refused.remove(&path);
+                    links.keep(self.pins.as_mut());
                     self.cgroups.insert(path, links);
                 }
                 Err(error) => {
@@ -301,10 +355,16 @@ impl Controller {
         let parts = &mut self.parts;
         let port = parts.settings.outbound_port;
         let attached = open(&parts.pods, workload).and_then(|netns| {
-            attach(&mut parts.kernel, &mut self.maps, &parts.workers, port, workload, netns, in_root)
+            let (kernel, workers, outbound_port) = (&mut parts.kernel, parts.workers.as_slice(), port);
+            let means = Means { kernel, maps: &mut self.maps, workers, outbound_port };
+            let handed = self.handed.namespaces.remove(&netns.identity());
+            attach(means, workload, netns, in_root, handed)
         });
         match attached {
-            Ok(attached) => {
+            Ok(mut attached) => {
+                if let Some(link) = &mut attached.link {
+                    link.keep(self.pins.as_mut());
+                }
                 attached.captured.memory.set_mode(mode);
                 let cookie = attached.captured.cookie;
                 tracing::debug!(workload = %workload.name, cookie, "captured");
@@ -433,7 +493,7 @@ fn attach_points(common: Option<&Path>, trees: &[PathBuf], snapshot: &Snapshot) 
     all.iter().filter(|path| !path.ancestors().skip(1).any(|above| all.contains(above))).cloned().collect()
 }
 
-fn log(result: Result<(), BpfError>, doing: &'static str) -> bool {
+pub(super) fn log(result: Result<(), BpfError>, doing: &'static str) -> bool {
     match result {
         Ok(()) => true,
         Err(error) => {

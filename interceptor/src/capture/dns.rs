@@ -129,6 +129,30 @@ impl Names {
         }
     }
 
+    /// Removes what the agent before left in the hooks' maps, once this agent's own sockets have taken the place of what is
+    /// still wanted. Answers of its sockets are shown as before until it ends.
+    pub(super) fn purge(&self, maps: &mut CaptureMaps) {
+        let own: HashSet<DnsKey> = self.captured.values().flat_map(BTreeMap::values).map(|server| server.to).collect();
+        for (key, _) in maps.dns_agents.entries() {
+            if !own.contains(&key) {
+                log(maps.dns_agents.remove(&key));
+            }
+        }
+    }
+
+    /// Whether there is anything that a successor has taken the place of.
+    pub(super) fn is_any_captured(&self) -> bool {
+        self.captured.values().any(|servers| !servers.is_empty())
+    }
+
+    /// Removes what tells whose answers these are: the agent ends, and its successor has sockets of its own.
+    pub(super) fn end(&mut self, maps: &mut CaptureMaps) {
+        let leaving = self.leaving.drain(..).map(|(_, server)| server);
+        for server in self.captured.drain().flat_map(|(_, servers)| servers.into_values()).chain(leaving) {
+            log(maps.dns_servers.remove(&server.from));
+        }
+    }
+
     /// A workload is gone with its namespace.
     pub(super) fn forget(&mut self, maps: &mut CaptureMaps, name: &str) {
         self.news = true;

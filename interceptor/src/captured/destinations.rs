@@ -115,6 +115,21 @@ impl Destinations {
         Some(Assigned { index, replaced })
     }
 
+    /// Takes over what the agent before had given out: the destination behind an index.
+    pub fn adopt(&self, index: u32, destination: SocketAddr) {
+        let mut table = self.table();
+        let Some(number) = index.checked_sub(FIRST_INDEX).filter(|number| *number < self.slots.capacity()) else {
+            return;
+        };
+        if self.find(&table, destination).is_some() || self.get(index).is_some() {
+            return;
+        }
+        table.used = table.used.max(number + 1);
+        self.slots.set(number, destination.into());
+        let rehash = |held: &u32| self.get(*held).map(|held| self.hash(held)).unwrap_or_default();
+        table.by_address.insert_unique(self.hash(destination), index, rehash);
+    }
+
     /// Marks a destination as no longer captured.
     pub fn retire(&self, destination: SocketAddr) {
         let mut table = self.table();
@@ -184,6 +199,23 @@ mod tests {
         assert_eq!((table.loopback(addr(1)), table.get(indexes[0])), (None, Some(addr(4))));
         assert_eq!(table.assign(addr(3)).unwrap().index, indexes[2], "it had not been given away yet");
         assert_eq!(table.assign(addr(1)), None, "nothing is retired any more");
+    }
+
+    #[test]
+    fn what_was_given_out_before_stays_as_it_is() {
+        let table = Destinations::with_capacity(15001, 4);
+        table.adopt(FIRST_INDEX + 2, addr(1));
+        table.adopt(FIRST_INDEX, addr(2));
+        for out in [0, FIRST_INDEX - 1, FIRST_INDEX + 4, u32::MAX] {
+            table.adopt(out, addr(9));
+        }
+        table.adopt(FIRST_INDEX, addr(3));
+        assert_eq!(table.get(FIRST_INDEX), Some(addr(2)), "the first word counts");
+        assert_eq!(table.assign(addr(1)).unwrap().index, FIRST_INDEX + 2);
+        assert_eq!(table.assign(addr(4)).unwrap().index, FIRST_INDEX + 3, "new ones come after all that were used");
+        assert_eq!(table.assign(addr(5)), None);
+        table.retire(addr(2));
+        assert_eq!(table.assign(addr(5)), Some(Assigned { index: FIRST_INDEX, replaced: Some(addr(2)) }));
     }
 
     #[test]

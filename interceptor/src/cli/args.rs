@@ -67,6 +67,7 @@ known stays in force.
 
 EXAMPLES:
   interceptor run --config interceptor.yaml
+  interceptor run --config interceptor.yaml --takeover
   interceptor run --kubernetes --config settings.yaml
   interceptor run --kubernetes --kubeconfig ~/.kube/config --node-name node-1
   interceptor run --config interceptor.yaml --log info,interceptor::proxy=debug --ebpf-log")]
@@ -178,6 +179,9 @@ pub(super) struct RunArgs {
     /// Carry the kernel hooks' debug messages into the log
     #[arg(long)]
     pub(super) ebpf_log: bool,
+    /// Take over from the agent that runs, if one does, without a connection lost
+    #[arg(long)]
+    pub(super) takeover: bool,
 }
 
 #[derive(Debug, Args)]

@@ -13,8 +13,8 @@ use crate::telemetry;
 pub(super) fn run(args: RunArgs, admin_socket: Option<PathBuf>, environment: &Environment) -> anyhow::Result<()> {
     telemetry::start(&args.log)?;
     let cluster = args.kubernetes.then(|| cluster(&args, environment)).transpose()?;
-    let RunArgs { config, cgroup_root, ebpf_log, .. } = args;
-    agent::run(&RunOptions { config, cluster, admin_socket, cgroup_root, ebpf_log })
+    let RunArgs { config, cgroup_root, ebpf_log, takeover, .. } = args;
+    agent::run(&RunOptions { config, cluster, admin_socket, cgroup_root, ebpf_log, takeover })
 }
 
 fn cluster(args: &RunArgs, environment: &Environment) -> anyhow::Result<ClusterOptions> {

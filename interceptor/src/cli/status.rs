@@ -76,6 +76,11 @@ fn summary(status: &Status, screen: &mut Screen<'_>) -> anyhow::Result<()> {
     fact(screen, "workloads", &format!("{captured} captured, {pending} pending, {failed} failed"))?;
     let heartbeat = status.heartbeat_age_ms.map_or_else(|| "none yet".to_owned(), |age| format!("{age} ms ago"));
     fact(screen, "threads", &format!("{} workers; last heartbeat {heartbeat}", status.workers))?;
+    let lapses = &status.heartbeat_lapses;
+    if let Some(ended) = &lapses.last_ended {
+        let text = format!("{} times new connections passed, the last time for {} ms", lapses.count, lapses.last_ms);
+        fact(screen, "hung", &screen.paint(Style::Warn, &format!("{text} until {ended}")))?;
+    }
     let splice = &status.splice;
     let (handed, left) = (splice.events.handed, splice.events.left);
     let kernel =

@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{
-    Admin, Capture, CapturedServices, Carrier, DefaultSpace, Dns, Flows, Http2, Metrics, Propagate, PropagateMode,
-    Proxy, Routing, SameSpace, Splice,
+    Admin, Capture, CapturedServices, Carrier, DefaultSpace, Dns, Fail, Flows, Http2, Metrics, Propagate,
+    PropagateMode, Proxy, Routing, SameSpace, Splice,
 };
 
 /// Azure Dev Spaces' header, which existing applications propagate, and that of Bridge to Kubernetes after it.
@@ -48,9 +48,13 @@ pub const MAX_TRACES_BOUNDS: RangeInclusive<usize> = 1..=1_000_000;
 /// Below the ephemeral ports (32768 and up), and the port that meshes use for this: applications keep off it.
 pub const OUTBOUND_PORT: u16 = 15001;
 /// Longer than any scheduling delay of a healthy agent, shorter than a client's patience.
-pub const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(2);
+pub const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Below half a second an agent on a busy node looks dead; a minute of broken traffic is the most that anyone wants.
 pub const HEARTBEAT_BOUNDS: RangeInclusive<Duration> = Duration::from_millis(500)..=Duration::from_secs(60);
+/// Interception is no access control: without it a request reaches the service that its caller named.
+pub const FAIL: Fail = Fail::Open;
+/// Where bpf file systems are mounted, as libbpf and others have it.
+pub const PIN_DIRECTORY: &str = "/sys/fs/bpf/interceptor";
 /// Every request of the tree shows in the flows and gets the route header; less is a choice.
 pub const SERVICES: CapturedServices = CapturedServices::SpaceServices;
 /// Closing an application's connections is for its owners to want.
@@ -69,6 +73,9 @@ pub const DETECT_TIMEOUT: Duration = Duration::from_secs(1);
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Below the keep-alive of common servers (nginx 75 s), so that they seldom close what is being reused.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Long responses end, and clients with a pool come to use each of their connections once more; a node that is shut down
+/// does not wait longer for a pod.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 /// A tenth of a second is enough on any network; more than an hour is as good as none.
 pub const TIMEOUT_BOUNDS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
 /// Twice what nginx and most servers accept (8 to 32 KiB): the application's own limit is to be met first.
@@ -157,6 +164,8 @@ impl Default for Capture {
             cgroup: None,
             outbound_port: OUTBOUND_PORT,
             heartbeat_timeout: HEARTBEAT_TIMEOUT,
+            fail: FAIL,
+            pin_directory: PathBuf::from(PIN_DIRECTORY),
             services: SERVICES,
             close_established: CLOSE_ESTABLISHED,
         }
@@ -172,6 +181,7 @@ impl Default for Proxy {
             head_timeout: HEAD_TIMEOUT,
             first_byte_timeout: None,
             idle_timeout: IDLE_TIMEOUT,
+            drain_timeout: DRAIN_TIMEOUT,
             max_connections: MAX_CONNECTIONS,
             max_head_bytes: MAX_HEAD_BYTES,
             splice: SPLICE,

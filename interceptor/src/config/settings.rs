@@ -12,7 +12,7 @@ use super::defaults as bounds;
 use super::error::Kind;
 use super::names::{is_dns_name, is_framing_header, is_header_name, is_name};
 use super::{
-    Admin, Capture, CapturedServices, Carrier, DefaultSpace, Dns, Flows, Http2, Ingress, Metrics, Propagate,
+    Admin, Capture, CapturedServices, Carrier, DefaultSpace, Dns, Fail, Flows, Http2, Ingress, Metrics, Propagate,
     PropagateMode, Proxy, Routing, SameSpace, Splice,
 };
 
@@ -55,6 +55,8 @@ pub(super) fn capture(root: &Fields<'_>) -> Capture {
         fields.set("cgroup", &mut capture.cgroup, |path| path.absolute_path().map(Some));
         fields.set("outbound_port", &mut capture.outbound_port, Cursor::port);
         fields.set("heartbeat_timeout", &mut capture.heartbeat_timeout, |d| d.duration(bounds::HEARTBEAT_BOUNDS));
+        fields.set("fail", &mut capture.fail, |word| word.choice(&[("open", Fail::Open), ("closed", Fail::Closed)]));
+        fields.set("pin_directory", &mut capture.pin_directory, Cursor::absolute_path);
         fields.set("services", &mut capture.services, |word| {
             let choices = [CapturedServices::SpaceServices, CapturedServices::Overridden];
             word.choice(&choices.map(|choice| (choice.as_str(), choice)))
@@ -73,6 +75,7 @@ pub(super) fn proxy(root: &Fields<'_>) -> Proxy {
         fields.set("head_timeout", &mut proxy.head_timeout, |d| d.duration(bounds::TIMEOUT_BOUNDS));
         fields.set("first_byte_timeout", &mut proxy.first_byte_timeout, |d| d.duration_or_off(bounds::TIMEOUT_BOUNDS));
         fields.set("idle_timeout", &mut proxy.idle_timeout, |d| d.duration(bounds::TIMEOUT_BOUNDS));
+        fields.set("drain_timeout", &mut proxy.drain_timeout, |d| d.duration(bounds::TIMEOUT_BOUNDS));
         fields.set("max_connections", &mut proxy.max_connections, |n| n.number(bounds::MAX_CONNECTIONS_BOUNDS));
         fields.set("max_head_bytes", &mut proxy.max_head_bytes, |n| n.number(bounds::MAX_HEAD_BOUNDS));
         fields.set("splice", &mut proxy.splice, |word| {

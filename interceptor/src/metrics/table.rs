@@ -103,6 +103,8 @@ families! {
         "Lists and watches that failed, each attempt: forbidden, unauthorized, throttled, refused, expired, unreachable, silent, garbage or short";
     WORKLOADS = "interceptor_workloads", Gauge, ["state"],
         "Workloads of this node by state: captured, pending or failed";
+    HEARTBEAT_LAPSES = "interceptor_heartbeat_lapses_total", Counter, [],
+        "Times that the agent answered again after new connections had passed it by, because it or a worker had hung";
     KERNEL_SPLICE = "interceptor_kernel_splice_total", Counter, ["event"],
         "Directions of connections under proxy.splice: kernel, by what became of them: handed to the kernel, refused by it (moved by splice(2) then), left by it again for a receiver that does not keep up (copied then); unavailable counts agents that do without because the self-test failed";
     UNEXPECTED_CONNECTIONS = "interceptor_unexpected_connections_total", Counter, [],

@@ -23,7 +23,7 @@ pub struct Netns {
 }
 
 /// Which namespace a file stands for: two files with the same identity are the same namespace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Identity {
     device: u64,
     inode: u64,
@@ -46,6 +46,16 @@ pub fn of_process(pid: u32) -> PathBuf {
 }
 
 impl Identity {
+    /// That of the namespace with this device and inode.
+    pub fn new(device: u64, inode: u64) -> Self {
+        Self { device, inode }
+    }
+
+    /// Its device and inode.
+    pub fn parts(self) -> (u64, u64) {
+        (self.device, self.inode)
+    }
+
     /// Which namespace a file stands for now.
     ///
     /// # Errors

@@ -4,6 +4,8 @@
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
+use std::ops::Deref;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -22,7 +24,7 @@ const RESET_LOOK: Duration = Duration::from_millis(2);
 #[derive(Debug)]
 pub struct Side {
     /// The stream.
-    pub stream: TcpStream,
+    pub stream: Stream,
     /// What was read and not yet passed on.
     pub buffer: Buffer,
     /// Whether the peer has ended its direction.
@@ -33,9 +35,42 @@ pub struct Side {
     pub written: u64,
 }
 
+/// A TCP stream that the kernel would reset if the process died; dropping it ends it in order.
+#[derive(Debug)]
+pub struct Stream {
+    inner: TcpStream,
+    /// Whether it is closed with RST.
+    broken: bool,
+}
+
+impl Deref for Stream {
+    type Target = TcpStream;
+
+    fn deref(&self) -> &TcpStream {
+        &self.inner
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.inner.as_fd()
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        // Where a bug has ended the task, the peer sees a broken connection as well.
+        if !self.broken && !std::thread::panicking() {
+            // Fails only on a socket that is closed already.
+            super::socket::orderly(&self.inner).ok();
+        }
+    }
+}
+
 impl Side {
     /// Wraps a stream.
     pub fn new(stream: TcpStream, pool: &BufferPool) -> Self {
+        let stream = Stream { inner: stream, broken: false };
         Self { stream, buffer: Buffer::new(pool), ended: false, read: 0, written: 0 }
     }
 
@@ -57,7 +92,7 @@ impl Side {
             return Poll::Ready(Err(io::ErrorKind::OutOfMemory.into()));
         }
         let mut read = ReadBuf::new(space);
-        let polled = Pin::new(&mut self.stream).poll_read(cx, &mut read);
+        let polled = Pin::new(&mut self.stream.inner).poll_read(cx, &mut read);
         let count = read.filled().len();
         self.buffer.filled(count);
         self.buffer.release();
@@ -72,7 +107,7 @@ impl Side {
     /// # Errors
     /// What write(2) says.
     pub fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let count = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))?;
+        let count = ready!(Pin::new(&mut self.stream.inner).poll_write(cx, bytes))?;
         self.written += self::bytes(count);
         Poll::Ready(Ok(count))
     }
@@ -82,7 +117,7 @@ impl Side {
     /// # Errors
     /// What writev(2) says.
     pub fn poll_write_vectored(&mut self, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let count = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, parts))?;
+        let count = ready!(Pin::new(&mut self.stream.inner).poll_write_vectored(cx, parts))?;
         self.written += bytes(count);
         Poll::Ready(Ok(count))
     }
@@ -95,21 +130,26 @@ impl Side {
     /// Ends our direction (FIN).
     pub fn shutdown(&mut self) {
         // The peer may be gone already; then there is no one to tell.
-        nix::sys::socket::shutdown(std::os::fd::AsRawFd::as_raw_fd(&self.stream), nix::sys::socket::Shutdown::Write)
-            .ok();
+        nix::sys::socket::shutdown(
+            std::os::fd::AsRawFd::as_raw_fd(&self.stream.inner),
+            nix::sys::socket::Shutdown::Write,
+        )
+        .ok();
     }
 
     /// Closes with RST, so that the peer sees a broken connection, not an orderly end. What was written before is
     /// delivered first, as far as the peer takes it in time.
-    pub async fn reset(self) {
+    pub async fn reset(mut self) {
         let begin = Instant::now();
         // After a reset by the peer the kernel still counts bytes as unsent, which nobody will ever take.
-        let unsent = || self.peer().is_some() && crate::sys::unsent_bytes(&self.stream).is_ok_and(|count| count > 0);
+        let unsent =
+            || self.peer().is_some() && crate::sys::unsent_bytes(&self.stream.inner).is_ok_and(|count| count > 0);
         while begin.elapsed() < RESET_PATIENCE && unsent() {
             sleep(RESET_LOOK).await;
         }
         // Fails only on a socket that is closed already.
         self.stream.set_zero_linger().ok();
+        self.stream.broken = true;
     }
 
     /// The peer's address.

@@ -45,12 +45,30 @@ pub struct Listeners {
 /// # Errors
 /// Where a port is taken or the namespace cannot be entered.
 pub fn listen_in(netns: &Netns, outbound_port: u16, workers: usize) -> io::Result<Vec<Listeners>> {
+    listen_beside(netns, outbound_port, &[], workers)
+}
+
+/// Opens so many sets beside others of the same namespace, on the same ports.
+///
+/// # Errors
+/// As [`listen_in`].
+pub fn listen_beside(
+    netns: &Netns,
+    outbound_port: u16,
+    others: &[Listeners],
+    count: usize,
+) -> io::Result<Vec<Listeners>> {
+    let families: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+    let inbound = others.first().map(|others| others.inbound.as_slice()).unwrap_or_default();
+    let mut ports = families.map(|ip| {
+        let own = inbound.iter().filter_map(|listener| listener.local_addr().ok());
+        own.clone().find(|own| own.is_ipv4() == ip.is_ipv4()).map_or(0, |own| own.port())
+    });
     netns.enter(|| {
-        let mut ports = [0; 2];
-        let mut all = Vec::with_capacity(workers);
-        for _ in 0..workers {
+        let mut all = Vec::with_capacity(count);
+        for _ in 0..count {
             let mut inbound = Vec::with_capacity(2);
-            for (port, ip) in ports.iter_mut().zip([Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]) {
+            for (port, ip) in ports.iter_mut().zip(families) {
                 match listener(SocketAddr::new(ip, *port), false) {
                     Ok(listener) => {
                         *port = listener.local_addr()?.port();
@@ -85,8 +103,9 @@ fn listener(address: SocketAddr, only_loopback: bool) -> io::Result<TcpListener>
     }
     setsockopt(&fd, sockopt::ReuseAddr, &true)?;
     setsockopt(&fd, sockopt::ReusePort, &true)?;
-    // Accepted sockets inherit both: a call less for each connection.
+    // Accepted sockets inherit all of it: a call less for each connection.
     setsockopt(&fd, sockopt::TcpNoDelay, &true)?;
+    break_with_process(&fd)?;
     if only_loopback {
         setsockopt(&fd, sockopt::BindToDevice, &LOOPBACK_DEVICE.into())?;
     } else {
@@ -111,6 +130,7 @@ pub fn upstream(netns: &Netns, to: SocketAddr, source: Option<IpAddr>) -> io::Re
     let fd = netns.enter(|| tcp_socket(to.ip()))??;
     let socket = TcpSocket::from_std_stream(std::net::TcpStream::from(fd));
     socket.set_nodelay(true)?;
+    break_with_process(&socket)?;
     if let Some(ip) = source {
         // Ports that wait out an earlier connection may be used again: the far end differs or its sequence has moved on.
         socket.set_reuseaddr(true)?;
@@ -119,6 +139,23 @@ pub fn upstream(netns: &Netns, to: SocketAddr, source: Option<IpAddr>) -> io::Re
         keep_alive(&socket)?;
     }
     Ok(socket)
+}
+
+/// Has the kernel reset a connection whose socket it closes because the process has died: peers must not take what they got
+/// for the whole. [`orderly`] undoes it.
+///
+/// # Errors
+/// Where the descriptor is no socket.
+fn break_with_process(socket: &impl AsFd) -> io::Result<()> {
+    Ok(setsockopt(socket, sockopt::Linger, &libc::linger { l_onoff: 1, l_linger: 0 })?)
+}
+
+/// From now on closing the socket ends the connection in order, with what was written delivered.
+///
+/// # Errors
+/// Where the descriptor is no socket.
+pub fn orderly(socket: &impl AsFd) -> io::Result<()> {
+    Ok(setsockopt(socket, sockopt::Linger, &libc::linger { l_onoff: 0, l_linger: 0 })?)
 }
 
 /// Lets the kernel find out that a remote peer has vanished without a word: nothing else would ever end that connection, as

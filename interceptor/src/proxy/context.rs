@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicUsize;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
+use super::drain::Drain;
 use super::http1::Inherited;
 use crate::captured::Destinations;
 use crate::config::Proxy;
@@ -47,6 +48,8 @@ pub struct Context {
     pub neighbours: Arc<Neighbours>,
     /// Upstream connections that wait for their next client.
     pub inherited: Inherited,
+    /// Whether the agent is about to end.
+    pub drain: Drain,
 }
 
 /// Destinations that are remembered as HTTP; beyond that the memory starts anew.

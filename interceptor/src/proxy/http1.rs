@@ -36,7 +36,7 @@ use self::upstreams::{Key, Upstreams};
 use super::connect::Upstream;
 use super::respond::Answer;
 use super::threads::{self, Traced};
-use super::{Connection, opaque};
+use super::{Connection, Drain, Phase, opaque};
 use crate::config::Splice;
 use crate::flow::TargetRecord;
 use crate::net::side::Side;
@@ -53,6 +53,8 @@ enum Next {
     Ended,
     /// The server closed the idle connection that the client's stands for.
     ServerClosed,
+    /// The agent is about to end, and the client has asked nothing for a while.
+    Drained,
     /// The client's connection broke.
     Broken(io::Error),
     Refused(Answer),
@@ -70,6 +72,7 @@ pub async fn serve(connection: &mut Connection, mut client: Side, dialled: Optio
                 return connection.record.ended("end_of_stream");
             }
             Next::ServerClosed => return connection.record.ended("server_closed"),
+            Next::Drained => return close(connection, client, "drained").await,
             Next::Broken(error) => return connection.record.failed_client(&error),
             Next::Refused(answer) => return refuse(connection, client, None, answer).await,
         };
@@ -142,7 +145,13 @@ async fn handle(
         let _given = threads::give(connection, &upstream, request.id(), request.space());
         let mut exchange = Exchange::new(message, facts, settings.max_head_bytes);
         let mut patience = settings.first_byte_timeout.map(|limit| Box::pin(sleep(limit)));
+        let drain = &connection.context.drain;
         let end = poll_fn(|cx| {
+            match drain.phase() {
+                Phase::Off => {}
+                Phase::Last | Phase::Idle => exchange.be_last(),
+                Phase::Over => return Poll::Ready(End::Failed(Failure::Ending)),
+            }
             let end = exchange.poll(cx, client, &mut upstream.side);
             request.note_status(&exchange);
             match &mut patience {
@@ -197,7 +206,8 @@ async fn handle(
 async fn next_request(connection: &Connection, client: &mut Side, upstreams: &mut Upstreams) -> Next {
     let settings = &connection.context.settings;
     if client.buffer.is_empty() {
-        let idle = poll_fn(|cx| poll_idle(cx, client, upstreams)).await;
+        let drain = &connection.context.drain;
+        let idle = poll_fn(|cx| poll_idle(cx, client, upstreams, drain)).await;
         if let Some(next) = idle {
             return next;
         }
@@ -226,14 +236,22 @@ fn read_head(connection: &Connection, client: &Side) -> Option<Next> {
 }
 
 /// Ready with `None` when bytes of a request have come.
-fn poll_idle(cx: &mut TaskContext<'_>, client: &mut Side, upstreams: &mut Upstreams) -> Poll<Option<Next>> {
+fn poll_idle(
+    cx: &mut TaskContext<'_>,
+    client: &mut Side,
+    upstreams: &mut Upstreams,
+    drain: &Drain,
+) -> Poll<Option<Next>> {
     match client.poll_fill(cx) {
         Poll::Ready(Ok(0)) => return Poll::Ready(Some(Next::Ended)),
         Poll::Ready(Ok(_)) => return Poll::Ready(None),
         Poll::Ready(Err(error)) => return Poll::Ready(Some(Next::Broken(error))),
         Poll::Pending => {}
     }
-    if upstreams.poll_closed(cx) { Poll::Ready(Some(Next::ServerClosed)) } else { Poll::Pending }
+    if upstreams.poll_closed(cx) {
+        return Poll::Ready(Some(Next::ServerClosed));
+    }
+    if drain.phase() >= Phase::Idle { Poll::Ready(Some(Next::Drained)) } else { Poll::Pending }
 }
 
 fn poll_head(cx: &mut TaskContext<'_>, connection: &Connection, client: &mut Side) -> Poll<Next> {

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use super::Connection;
 use super::connect::Upstream;
+use super::drain::{Drain, Phase};
 use super::error::io_reason;
 use super::handed::Handed;
 use super::splice::Pipe;
@@ -37,6 +38,8 @@ pub(super) struct Means<'a> {
     pub(super) metrics: &'a Metrics,
     /// Bytes that a direction copies first.
     pub(super) after: u64,
+    /// Whether the agent is about to end.
+    pub(super) drain: &'a Drain,
 }
 
 /// What became of two directions.
@@ -88,15 +91,16 @@ enum Broken {
 pub(super) async fn relay(connection: &mut Connection, mut client: Side, upstream: Upstream, target: TargetRecord) {
     connection.record.target(target, &upstream);
     let context = &connection.context;
-    let splice = context.settings.splice;
-    let means = Means { splice, kernel: &context.kernel, metrics: &context.metrics, after: SPLICE_AFTER };
+    let (splice, drain) = (context.settings.splice, &context.drain);
+    let means = Means { splice, kernel: &context.kernel, metrics: &context.metrics, after: SPLICE_AFTER, drain };
     let Upstream { side: mut server, .. } = upstream;
     let moved = pump(means, &mut client, &mut server).await;
     connection.record.add_bytes(moved.up, moved.down);
     match moved.broken {
         None => connection.record.ended("end_of_stream"),
         Some((side, error)) => {
-            connection.record.failed(io_reason(side, &error), &format!("relaying: {error}"));
+            let reason = if side == ErrorSide::Agent { "drain_timeout" } else { io_reason(side, &error) };
+            connection.record.failed(reason, &format!("relaying: {error}"));
             // Whoever is still there learns that the other broke, not that it ended.
             tokio::join!(client.reset(), server.reset());
         }
@@ -109,6 +113,10 @@ pub(super) async fn pump(means: Means<'_>, client: &mut Side, server: &mut Side)
     let mut down = Direction::new(means);
     let mut broken = None;
     poll_fn(|cx| {
+        if means.drain.phase() == Phase::Over {
+            broken.get_or_insert((ErrorSide::Agent, io::Error::other("drain_timeout is over, the agent ends")));
+            return Poll::Ready(());
+        }
         let ends = [
             (up.poll(cx, client, server), ErrorSide::Downstream, ErrorSide::Upstream),
             (down.poll(cx, server, client), ErrorSide::Upstream, ErrorSide::Downstream),

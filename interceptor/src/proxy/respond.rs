@@ -80,6 +80,7 @@ impl Answer {
             Failure::Client(super::http1::message::MoveError::Chunk(_)) => (400, "bad_request", ErrorSide::Downstream),
             Failure::Client(_) | Failure::Response(_) => return None,
             Failure::Slow => (504, "first_byte_timeout", ErrorSide::Upstream),
+            Failure::Ending => (503, "drain_timeout", ErrorSide::Agent),
             Failure::NoResponse(_) => (502, "upstream_closed", ErrorSide::Upstream),
             Failure::BadResponse(_) | Failure::LargeResponse => (502, "bad_response", ErrorSide::Upstream),
         };

@@ -13,6 +13,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 
+use super::drain::Drain;
 use super::opaque::{Means, Moved, pump};
 use crate::config::Splice;
 use crate::kernel::KernelSide;
@@ -84,9 +85,9 @@ async fn try_all(kernel: RefCell<Box<dyn KernelSide>>) -> Result<(), Unfit> {
 async fn play(kernel: &RefCell<Box<dyn KernelSide>>, case: Case) -> io::Result<()> {
     let (mut client, front) = pair().await?;
     let (back, mut server) = pair().await?;
-    let (pool, metrics) = (BufferPool::default(), Metrics::new());
+    let (pool, metrics, drain) = (BufferPool::default(), Metrics::new(), Drain::default());
     let (mut front, mut back) = (Side::new(front, &pool), Side::new(back, &pool));
-    let means = Means { splice: Splice::Kernel, kernel, metrics: &metrics, after: 0 };
+    let means = Means { splice: Splice::Kernel, kernel, metrics: &metrics, after: 0, drain: &drain };
     // Here before the kernel is asked for anything, and not yet read.
     client.write_all(&[1; 100]).await?;
     let relay = async {

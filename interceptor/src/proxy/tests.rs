@@ -6,6 +6,7 @@
 mod broken;
 mod deadlines;
 mod detection;
+mod drain;
 mod http2;
 mod http2_refused;
 mod inbound;

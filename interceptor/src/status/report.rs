@@ -41,6 +41,9 @@ pub struct Status {
     pub listeners: Vec<ListenerStatus>,
     /// How long ago the heartbeat last showed itself; `None` before it first did.
     pub heartbeat_age_ms: Option<u64>,
+    /// Times that it had stopped.
+    #[serde(default)]
+    pub heartbeat_lapses: LapseStatus,
     /// Worker threads.
     pub workers: usize,
     /// How opaque bytes move.
@@ -53,6 +56,17 @@ pub struct Status {
     pub kernel: Vec<KernelCount>,
     /// Connections that the hooks left alone, for whatever reason.
     pub passed: Passed,
+}
+
+/// Times that the agent, or a worker, did not answer, so that new connections passed it by.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LapseStatus {
+    /// How often, since the start.
+    pub count: u64,
+    /// How long the last one was, milliseconds.
+    pub last_ms: u64,
+    /// When it ended, RFC 3339 UTC; `None` where there was none.
+    pub last_ended: Option<String>,
 }
 
 /// Where the configuration comes from.

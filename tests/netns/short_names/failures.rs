@@ -53,6 +53,40 @@ fn an_agent_that_hangs_loses_dns_after_the_heartbeat_and_gets_it_back() {
 }
 
 #[test]
+fn dns_goes_on_while_one_agent_takes_over_from_another() {
+    let mut site = Site::new("short-succeed", &[V4]);
+    for _ in 0..3 {
+        // A query for each moment of the takeover, on both ways.
+        let at = format!("@{}", site.dns.v4);
+        let asking = [at.as_str(), "+short", "+tries=1", "+time=2"];
+        let (child, succeeded) = (site.child.clone(), std::sync::atomic::AtomicBool::new(false));
+        let mut old = None;
+        std::thread::scope(|scope| {
+            let ask = scope.spawn(|| {
+                let mut asked = 0;
+                while !succeeded.load(std::sync::atomic::Ordering::Relaxed) || asked < 10 {
+                    let shared = child.output("dig", [&[NAME, "A"], &asking[..]].concat()).unwrap();
+                    asked += 1;
+                    if String::from_utf8_lossy(&shared.stdout).trim() != "10.96.0.12" {
+                        return Err(format!("query {asked}: {shared:?}"));
+                    }
+                }
+                Ok(asked)
+            });
+            let stage = &mut site.stage;
+            old = Some(stage.agent.succeed(&stage.scene.lab, &stage.scene.config).unwrap());
+            succeeded.store(true, std::sync::atomic::Ordering::Relaxed);
+            let asked = ask.join().unwrap();
+            assert!(asked.is_ok(), "{asked:?}");
+        });
+        assert_eq!(old.unwrap().process().wait(LIMIT).unwrap().code(), Some(0));
+        assert_eq!(site.dig(&site.child, &[NAME, "A", "+short"]), "10.96.0.12");
+        assert_eq!(site.dig(&site.child, &["www.example.com", "A", "+short"]), "192.0.2.80");
+    }
+    assert_eq!(site.stage.kernel("dns", "agent_stale"), 0);
+}
+
+#[test]
 fn switched_off_nothing_of_dns_is_captured() {
     let site = Site::with("short-off", &[V4], |scene, _| {
         scene.config.set("dns", "enabled", false);

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
-use interceptor_tests::app::{dial, http, load, mixed, streams};
+use interceptor_tests::app::{dial, http, load, mixed, streams, traffic};
 use interceptor_tests::{guardian, sockets};
 
 /// Small applications for the pods of the laboratory.
@@ -127,6 +127,24 @@ enum Command {
         #[arg(long, default_value_t = 8)]
         threads: usize,
     },
+    /// Call for ever, and print a line of JSON for each failure and every 100 ms.
+    Traffic {
+        /// The server's HTTP.
+        #[arg(long)]
+        http: SocketAddr,
+        /// Its echo.
+        #[arg(long)]
+        echo: SocketAddr,
+    },
+    /// Serve what `traffic` calls.
+    TrafficServer {
+        /// Where to serve HTTP.
+        #[arg(long)]
+        http: SocketAddr,
+        /// Where to echo.
+        #[arg(long)]
+        echo: SocketAddr,
+    },
     /// Send requests of several spaces at once to a service that calls another, and print where the calls went as JSON.
     Mixed {
         /// The service.
@@ -201,6 +219,8 @@ fn main() -> Result<()> {
         Command::Load { to, connections, requests, threads } => {
             print(&format!("{}\n", load::load(load::Load { to, connections, requests, threads })?))
         }
+        Command::Traffic { http, echo } => traffic::run_clients(http, echo),
+        Command::TrafficServer { http, echo } => traffic::run_server(http, echo),
         Command::Mixed { to, way, spaces, requests, threads, keep } => {
             print(&format!("{}\n", mixed::run(&mixed::Mixed { to, way, spaces, requests, threads, keep })?))
         }

@@ -123,6 +123,7 @@ fn the_bounds_in_the_table_are_those_of_the_parser() {
         ("proxy.detect_timeout", "100ms", "1h"),
         ("proxy.head_timeout", "100ms", "1h"),
         ("proxy.idle_timeout", "100ms", "1h"),
+        ("proxy.drain_timeout", "100ms", "1h"),
     ] {
         assert_eq!(kind(path), format!("duration, {low} to {high}"));
         let (section, name) = path.split_once('.').unwrap();
@@ -143,8 +144,8 @@ fn sections_and_lists_without_content_are_left_out_ones() {
 fn every_setting_can_be_changed() {
     let config = parse(
         "routing: {route_headers: [X-Space, Azds-Route-As], ingress_suffixes: [.EUS.Azds.IO.], default_space: none, same_space: endpoint}
-capture: {cgroup: /c, outbound_port: 1, heartbeat_timeout: 500ms, services: overridden, close_established: true}
-proxy: {workers: 3, connect_timeout: 1s, detect_timeout: 2s, head_timeout: 3s, first_byte_timeout: 5s, idle_timeout: 4s, max_connections: 7, max_head_bytes: 1024, splice: copy, http2: {max_concurrent_streams: 100, stream_window: 65535, connection_window: 65536, max_resets: 101, max_control_frames: 102}}
+capture: {cgroup: /c, outbound_port: 1, heartbeat_timeout: 500ms, fail: closed, pin_directory: /p, services: overridden, close_established: true}
+proxy: {workers: 3, connect_timeout: 1s, detect_timeout: 2s, head_timeout: 3s, first_byte_timeout: 5s, idle_timeout: 4s, drain_timeout: 6s, max_connections: 7, max_head_bytes: 1024, splice: copy, http2: {max_concurrent_streams: 100, stream_window: 65535, connection_window: 65536, max_resets: 101, max_control_frames: 102}}
 admin: {socket: /s}
 metrics: {address: off}
 flows: {capacity: 1}
@@ -158,11 +159,14 @@ dns: {enabled: false, cluster_domain: .K8S.Example.org., servers: [10.96.0.10, '
     assert!(config.routing.default_space != kept.default_space && config.routing.same_space != kept.same_space);
     assert_eq!((config.capture.cgroup, config.capture.outbound_port), (Some("/c".into()), 1));
     assert_eq!(config.capture.heartbeat_timeout.as_millis(), 500);
+    assert_eq!(config.capture.fail, crate::config::Fail::Closed);
+    assert_eq!(config.capture.pin_directory.as_os_str(), "/p");
     assert_eq!((config.capture.services, config.capture.close_established), (CapturedServices::Overridden, true));
     let proxy = config.proxy;
     let seconds = [proxy.connect_timeout, proxy.detect_timeout, proxy.head_timeout, proxy.idle_timeout];
     assert_eq!(seconds.map(|timeout| timeout.as_secs()), [1, 2, 3, 4]);
     assert_eq!((proxy.workers, proxy.max_connections, proxy.max_head_bytes), (3, 7, 1024));
+    assert_eq!(proxy.drain_timeout.as_secs(), 6);
     assert_eq!(proxy.first_byte_timeout.map(|timeout| timeout.as_secs()), Some(5));
     assert_eq!(proxy.splice, crate::config::Splice::Copy);
     let http2 = proxy.http2;

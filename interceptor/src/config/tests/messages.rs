@@ -170,7 +170,7 @@ fn durations() {
         "first_byte_timeout",
         &[("99ms", &format!("{expected} \"99ms\"")), ("on", &format!("{expected} \"on\""))],
     );
-    for key in ["connect_timeout", "detect_timeout", "head_timeout", "idle_timeout"] {
+    for key in ["connect_timeout", "detect_timeout", "head_timeout", "idle_timeout", "drain_timeout"] {
         setting("proxy", key, &[("0s", "expected a duration from 100ms to 1h, found \"0s\"")]);
     }
 }

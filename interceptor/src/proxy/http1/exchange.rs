@@ -6,7 +6,7 @@ use std::io;
 use std::task::{Context, Poll};
 
 use super::head::{self, HeadError, RequestKind, ResponseHead};
-use super::message::{Message, MoveError};
+use super::message::{Edit, Message, MoveError};
 use crate::net::side::Side;
 
 /// How an exchange ended.
@@ -40,6 +40,9 @@ pub enum Failure {
     /// The upstream sent nothing in time.
     #[error("the upstream sent nothing within first_byte_timeout")]
     Slow,
+    /// The agent ends, and does not wait any longer.
+    #[error("drain_timeout is over, the agent ends")]
+    Ending,
     /// The upstream's response head cannot be passed on.
     #[error("the upstream's response head: {0}")]
     BadResponse(HeadError),
@@ -63,7 +66,12 @@ pub struct Exchange {
     end_told: bool,
     max_head: usize,
     may_splice: bool,
+    /// The client is told that this exchange is the connection's last.
+    last: bool,
 }
+
+/// Added to the last response of a connection that the agent ends.
+const CLOSE: &[u8] = b"connection: close\r\n";
 
 #[derive(Debug)]
 enum Response {
@@ -109,7 +117,13 @@ impl Exchange {
             end_told: false,
             max_head,
             may_splice: facts.may_splice,
+            last: false,
         }
+    }
+
+    /// Makes this the connection's last exchange, if its response has not begun and the client has asked nothing more yet.
+    pub fn be_last(&mut self) {
+        self.last = true;
     }
 
     /// The final status, once its head has come.
@@ -249,6 +263,14 @@ impl Exchange {
         } else {
             self.status = Some(head.status);
             self.keep_alive &= head.keep_alive;
+            // A client that has sent its next request already would lose it.
+            let convenient = self.request.is_done() && client.buffer.is_empty() && !self.switches_at(head.status);
+            if self.last && self.keep_alive && convenient {
+                // Before the empty line that ends the head.
+                let at = head.len.saturating_sub(2);
+                message.edit([Some(Edit { at, skip: 0, text: CLOSE.into() }), None]);
+                self.keep_alive = false;
+            }
             self.response = Response::Body(message);
         }
         Ok(())

@@ -10,13 +10,12 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::frames::{Allowance, Excess, Frames, GOAWAY, SETTINGS};
 use crate::config::Http2;
 use crate::net::buffer::Buffer;
-use crate::net::side::Side;
+use crate::net::side::{Side, Stream};
 use crate::proxy::connect::ClientEntry;
 
 /// The client's preface (RFC 9113, section 3.4).
@@ -24,7 +23,7 @@ const PREFACE: usize = 24;
 
 /// A TCP connection that speaks HTTP/2.
 pub(super) struct Wire {
-    stream: Rc<TcpStream>,
+    stream: Rc<Stream>,
     /// What was read before.
     early: Buffer,
     meter: Rc<Meter>,
@@ -57,7 +56,7 @@ pub(super) enum First {
 
 impl Wire {
     /// The client's connection, whose frames are bounded.
-    pub(super) fn of_client(side: Side, bounds: &Http2) -> (Self, Rc<Meter>, Rc<TcpStream>) {
+    pub(super) fn of_client(side: Side, bounds: &Http2) -> (Self, Rc<Meter>, Rc<Stream>) {
         let allowance = RefCell::new(Allowance::new(bounds, Instant::now()));
         let meter = Rc::new(Meter::new(Frames::after(PREFACE), Some(allowance)));
         let stream = Rc::new(side.stream);
@@ -144,7 +143,7 @@ impl AsyncWrite for Wire {
     fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         use nix::sys::socket::{Shutdown, shutdown};
         // The peer may be gone already; then there is no one to tell.
-        shutdown(std::os::fd::AsRawFd::as_raw_fd(&*self.stream), Shutdown::Write).ok();
+        shutdown(std::os::fd::AsRawFd::as_raw_fd(&**self.stream), Shutdown::Write).ok();
         Poll::Ready(Ok(()))
     }
 }

@@ -123,6 +123,7 @@ impl World {
             stopping: tokio::sync::watch::channel(false).1,
             neighbours: Default::default(),
             inherited: Default::default(),
+            drain: Default::default(),
         };
         let workload = Captured {
             name: Arc::from("caller"),

@@ -98,7 +98,7 @@ struct Agent {
 
 impl Agent {
     fn new(config: Config) -> Result<Agent> {
-        let kernel = Kernel::load(false, Programs::default()).context("loading the hooks")?;
+        let kernel = Kernel::load(false, Programs::default(), &[]).context("loading the hooks")?;
         let controller = Controller::new(ControllerParts {
             neighbours: Default::default(),
             kernel,

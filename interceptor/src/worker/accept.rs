@@ -1,0 +1,147 @@
+//! Accepts on the listeners of one workload and begins to serve what comes.
+//!
+//! One task a listener, ended by dropping its [`Open`]. A listener that somebody else closed (with `ss --kill`, say) is told
+//! of and left: to accept on it again and again would take all of the worker's time.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener as Descriptor};
+use std::os::fd::AsFd as _;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio::time::sleep;
+
+use crate::captured::Captured;
+use crate::net::socket::{self, Listeners};
+use crate::proxy::{self, Context};
+use crate::route::Direction;
+
+/// How long accepting pauses when the process has no descriptors left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// One set of a workload's listeners; dropping it closes them.
+pub(super) struct Open {
+    _closed: watch::Sender<()>,
+    listeners: Vec<(Direction, Rc<TcpListener>)>,
+}
+
+impl Open {
+    /// Accepts on these.
+    pub(super) fn begin(
+        context: &Rc<Context>,
+        workload: &Arc<Captured>,
+        listeners: Listeners,
+        broken: &mpsc::Sender<u64>,
+    ) -> Self {
+        let (closed_tx, closed_rx) = watch::channel(());
+        let inbound = listeners.inbound.into_iter().map(|listener| (listener, Direction::Inbound));
+        let mut open = Vec::with_capacity(3);
+        for (listener, direction) in inbound.chain([(listeners.outbound, Direction::Outbound)]) {
+            match TcpListener::from_std(listener) {
+                Ok(listener) => {
+                    let listener = Rc::new(listener);
+                    let accepting = Accepting {
+                        context: Rc::clone(context),
+                        workload: Arc::clone(workload),
+                        direction,
+                        listener: Rc::clone(&listener),
+                        broken: broken.clone(),
+                    };
+                    tokio::task::spawn_local(accepting.run(closed_rx.clone()));
+                    open.push((direction, listener));
+                }
+                Err(error) => tracing::error!(workload = %workload.name, %error, "registering a listener"),
+            }
+        }
+        Self { _closed: closed_tx, listeners: open }
+    }
+
+    /// Descriptors of the same sockets; none where the outbound one could not be registered.
+    pub(super) fn descriptors(&self) -> Option<io::Result<Listeners>> {
+        let copy = |listener: &Rc<TcpListener>| Ok(Descriptor::from(listener.as_fd().try_clone_to_owned()?));
+        let of = |wanted: Direction| {
+            self.listeners.iter().filter(move |(direction, _)| *direction == wanted).map(|(_, listener)| listener)
+        };
+        let outbound = of(Direction::Outbound).next()?;
+        let all = || {
+            Ok(Listeners {
+                outbound: copy(outbound)?,
+                inbound: of(Direction::Inbound).map(copy).collect::<io::Result<_>>()?,
+            })
+        };
+        Some(all())
+    }
+}
+
+/// The task of one listener.
+struct Accepting {
+    context: Rc<Context>,
+    workload: Arc<Captured>,
+    direction: Direction,
+    listener: Rc<TcpListener>,
+    broken: mpsc::Sender<u64>,
+}
+
+impl Accepting {
+    /// Accepts until the workload is closed.
+    async fn run(self, mut closed: watch::Receiver<()>) {
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                _ = closed.changed() => return,
+                accepted = self.listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, client)) => self.begin(stream, socket::canonical(client)),
+                Err(error) if out_of_resources(&error) => {
+                    tracing::warn!(%error, "accepting pauses");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                    let direction = self.direction.as_str();
+                    tracing::warn!(workload = %self.workload.name, direction, "a listener was closed by somebody else");
+                    // A full queue holds others: the next sweep comes to this one.
+                    self.broken.try_send(self.workload.cookie).ok();
+                    return;
+                }
+                // The connection was gone before it was accepted.
+                Err(error) => tracing::debug!(%error, "accepting"),
+            }
+        }
+    }
+
+    fn begin(&self, stream: TcpStream, client: SocketAddr) {
+        let Self { context, workload, direction, .. } = self;
+        let original = match direction {
+            Direction::Outbound => proxy::original_of(context, &stream),
+            // sk_lookup leaves the packet's own destination; anything else came to the listener's own port.
+            Direction::Inbound => {
+                stream.local_addr().ok().map(socket::canonical).filter(|local| workload.addresses.contains(&local.ip()))
+            }
+        };
+        let Some(original) = original else {
+            tracing::debug!(workload = %workload.name, %client, "a connection that no hook sent here is closed");
+            context.metrics.unexpected_connection();
+            return;
+        };
+        // The pod's own address is what its peers see; the loopback address is an artefact of the redirection.
+        let client = match direction {
+            Direction::Outbound => own_address(workload, original, client),
+            Direction::Inbound => client,
+        };
+        let serving = proxy::serve(Rc::clone(context), Arc::clone(workload), *direction, stream, client, original);
+        tokio::task::spawn_local(serving);
+    }
+}
+
+fn out_of_resources(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
+}
+
+fn own_address(workload: &Captured, original: SocketAddr, client: SocketAddr) -> SocketAddr {
+    let same_family = workload.addresses.iter().find(|ip| ip.is_ipv4() == original.is_ipv4());
+    same_family.map_or(client, |ip| SocketAddr::new(*ip, client.port()))
+}
