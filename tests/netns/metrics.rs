@@ -19,7 +19,8 @@ const OF_OTHERS: [&str; 4] = ["interceptor_watch", "interceptor_ingress", "inter
 
 /// Families that stand at 0 after a run in which nothing went wrong, no connection was to be closed (`established`), none
 /// was handed to the kernel (`opaque::kernel`) and no request's space was in doubt (`propagation`).
-const AT_REST: [&str; 7] = [
+const AT_REST: [&str; 8] = [
+    "interceptor_heartbeat_lapses_total",
     "interceptor_source_warnings",
     "interceptor_flow_records_lost_total",
     "interceptor_real_client_table_full_total",

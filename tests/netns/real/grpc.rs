@@ -84,10 +84,12 @@ fn deadlines_and_cancellations_reach_the_server_that_the_call_went_to() {
     let logs = grpc(&caller, &["ends"]);
     assert_eq!(logs.lines().collect::<Vec<_>>(), ["cancelled deadline", ""]);
     let slept = stage.wait_flows(2, |r| r["path"] == "/test.Test/Sleep" && r["workload"] == "caller");
-    for record in slept {
-        assert_eq!((&record["verdict"], &record["reason"]), (&json!("error"), &json!("client_reset")), "{record}");
-        assert_eq!(record["side"], "downstream", "{record}");
+    let (reset, answered): (Vec<_>, Vec<_>) = slept.into_iter().partition(|record| record["reason"] == "client_reset");
+    for record in &reset {
+        assert_eq!((&record["verdict"], &record["side"]), (&json!("error"), &json!("downstream")), "{record}");
     }
+    // The server knows the deadline, too: it may answer DEADLINE_EXCEEDED before the client leaves the stream.
+    assert!(answered.len() <= 1 && answered.iter().all(|record| record["grpc_status"] == 4), "{answered:?}");
 }
 
 #[test]
