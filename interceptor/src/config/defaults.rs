@@ -108,7 +108,7 @@ pub const MAX_CONNECTIONS_BOUNDS: RangeInclusive<usize> = 1..=1_000_000;
 
 /// Many servers set no limit at all: long-lived streams (watches, chats) of one client must not wait for each other here.
 pub const HTTP2_STREAMS: u32 = 2048;
-/// RFC 9113 recommends no less than 100; a stream costs about 10 KiB without what it carries.
+/// RFC 9113 recommends no less than 100; a stream costs about 4 KiB without what it carries.
 pub const HTTP2_STREAMS_BOUNDS: RangeInclusive<u32> = 100..=100_000;
 /// 2 Gbit/s on one stream at half a millisecond, between two nodes.
 pub const HTTP2_STREAM_WINDOW: u32 = 128 * 1024;

@@ -1,4 +1,5 @@
-"""grpcio's client of asyncio, on one connection: `kinds`, `many COUNT`, `ends`, `refused` or `large`, before it the target.
+"""grpcio's client of asyncio, on one connection: `kinds`, `many COUNT`, `ends`, `refused` or `large`, before it the target;
+`idle COUNT` on so many.
 Fails by itself where something is wrong; prints what the test looks at."""
 
 import asyncio
@@ -134,6 +135,16 @@ async def large(client, mebibytes):
     assert got == total + len(b"azureuser azureuser "), got
 
 
+async def idle(target, options, count):
+    """As many connections, each of which has carried one call, open at once."""
+    options = [*options, ("grpc.use_local_subchannel_pool", 1), ("grpc.keepalive_time_ms", 3600000)]
+    channels = [grpc.aio.insecure_channel(target, options=options) for _ in range(int(count))]
+    for channel in channels:
+        assert await Client(channel).unary(b"x", metadata=route("azureuser")) == b"azureuser azureuser x"
+    for channel in channels:
+        await channel.close()
+
+
 async def main(target, what, *args):
     # Its own pings, as soon as it may: they must neither fail nor end the connection.
     options = [
@@ -144,6 +155,8 @@ async def main(target, what, *args):
         ("grpc.enable_retries", 0),
         ("grpc.enable_http_proxy", 0),
     ]
+    if what == "idle":
+        return await asyncio.wait_for(idle(target, options, *args), 100)
     async with grpc.aio.insecure_channel(target, options=options) as channel:
         tests = {"kinds": kinds, "many": many, "ends": ends, "refused": refused, "large": large}
         await asyncio.wait_for(tests[what](Client(channel), *args), 100)
