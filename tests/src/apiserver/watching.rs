@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::channel::Sender;
 use serde_json::{Value, json};
+use tokio::sync::watch::Receiver;
 use tokio::time::{Instant, sleep_until};
 
 use super::Shared;
@@ -34,9 +35,15 @@ pub(crate) struct Watch {
 struct Gone;
 
 impl Watch {
-    pub(crate) async fn run(mut self, shared: Arc<Shared>, mut to: Sender<Bytes, Broken>) {
-        let (mut changed, mut cut) = (shared.changed.subscribe(), shared.cut.subscribe());
+    /// The watch, which can be cut from now on, whenever it is first polled.
+    pub(crate) fn run(self, shared: Arc<Shared>, to: Sender<Bytes, Broken>) -> impl Future<Output = ()> {
+        let mut cut = shared.cut.subscribe();
         cut.mark_unchanged();
+        self.run_until(cut, shared, to)
+    }
+
+    async fn run_until(mut self, mut cut: Receiver<()>, shared: Arc<Shared>, mut to: Sender<Bytes, Broken>) {
+        let mut changed = shared.changed.subscribe();
         let end = Instant::now() + self.timeout;
         if self.initial && self.existing(&shared, &mut to).await.is_err() {
             return;
