@@ -160,8 +160,8 @@ fn an_agent_that_is_told_to_end_finishes_what_is_under_way() {
     // New connections pass it by while the old one goes on.
     wait::until(LIMIT, "new connections to be direct", || {
         let (client, peer) = wire.pair(&server, Way::Outbound, UNDECLARED);
-        exchange(&client, &peer, GET, OK);
         anyhow::ensure!(peer.peer_addr()?.port() == client.local_addr()?.port(), "it is intercepted");
+        exchange(&client, &peer, GET, OK);
         Ok(())
     })
     .unwrap();

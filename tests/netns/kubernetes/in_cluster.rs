@@ -62,8 +62,13 @@ fn a_service_account_is_enough_and_its_token_may_change() {
         let token = Credential::Token(token.to_owned());
         cluster.server.calls().iter().filter(|call| call.credential == token).count()
     };
-    let calls = cluster.server.calls().len();
-    assert_eq!((used(&cluster, "first"), calls), (8, 8), "four lists, four watches");
+    // Pods are captured once the lists are there; the last watch may begin a moment later.
+    wait::until(LIMIT, "four lists and four watches", || {
+        let calls = cluster.server.calls().len();
+        anyhow::ensure!((used(&cluster, "first"), calls) == (8, 8), "{calls} calls");
+        Ok(())
+    })
+    .unwrap();
 
     // The new one lies there while the old one is still good.
     fs::write(account.join("token"), "second").unwrap();
@@ -78,11 +83,11 @@ fn a_service_account_is_enough_and_its_token_may_change() {
     cluster.server.accept_tokens(&["second"]);
     cluster.server.cut_watches();
     cluster.space("kate", Some("azureuser"));
-    let status = cluster.wait_status("the new space", |status| status["spaces"] == 3);
-    assert!(
-        status["source"]["watches"].as_array().unwrap().iter().all(|watch| watch["state"] == "watching"),
-        "{status}"
-    );
+    // Each of the four comes back in its own time.
+    cluster.wait_status("the new space and all watches", |status| {
+        let watches = status["source"]["watches"].as_array().unwrap();
+        status["spaces"] == 3 && watches.iter().all(|watch| watch["state"] == "watching")
+    });
     assert!(!cluster.agent().log_tail(2000).contains("answered 401"), "a request was refused");
 }
 
