@@ -8,6 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::process::{find_on_path, quietly, say};
+use crate::setup;
 use crate::workspace::Workspace;
 
 const QEMU: &str = "qemu-system-x86_64";
@@ -75,6 +76,11 @@ fn unpack(workspace: &Workspace, root: &Path) -> Result<()> {
     let archives = root.join("archives");
     fs::create_dir_all(&archives).with_context(|| format!("cannot make {}", archives.display()))?;
     say("this machine has no QEMU for whole systems, needed to run other kernels");
+    if setup::is_root()? {
+        // Old lists name files that the mirror no longer has.
+        let mut update = Command::new("apt-get");
+        quietly(workspace, "reading the package lists", update.arg("update"))?;
+    }
     let packages = not_installed(&["qemu-system-x86", "kmod"])?;
     let mut download = Command::new("apt-get");
     download.arg("download").args(packages).current_dir(&archives);
