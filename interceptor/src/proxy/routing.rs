@@ -5,14 +5,16 @@
 //! that will get it. What is returned goes with the request until it is answered.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, SystemTime};
 
+use super::record::ABANDONED;
 use super::threads::Traced;
 use super::{Connection, Context};
 use crate::captured::Captured;
-use crate::flow::{Note, Notes, RequestRecord, RouteHeader, Verdict};
+use crate::flow::{Note, Notes, Protocol, ProtocolFrom, RequestRecord, RouteHeader, Verdict};
 use crate::headers::{Found, TraceIds};
 use crate::propagate::{Entered, Recalled};
-use crate::route::{self, Decision, Direction, Query, SpaceFrom, Target};
+use crate::route::{self, Chain, Decision, Direction, Query, ServiceRef, SpaceFrom, Target};
 use crate::snapshot::Snapshot;
 
 /// Bytes of a path, host or header value that a record keeps.
@@ -32,6 +34,52 @@ impl<'a> From<&'a Connection> for At<'a> {
     fn from(connection: &'a Connection) -> Self {
         let Connection { context, workload, direction, original, client, .. } = connection;
         At { context, workload, direction: *direction, original: *original, client: *client }
+    }
+}
+
+impl At<'_> {
+    /// A record that says nothing yet of a request of the connection with that number. Costs no memory.
+    pub(super) fn unread(
+        self,
+        protocol: Protocol,
+        protocol_from: ProtocolFrom,
+        connection: u64,
+        service: Option<ServiceRef>,
+    ) -> RequestRecord {
+        RequestRecord {
+            id: 0,
+            connection,
+            time: SystemTime::now(),
+            workload: self.workload.name.clone(),
+            direction: self.direction,
+            client: self.client,
+            original_destination: self.original,
+            service,
+            protocol,
+            protocol_from,
+            method: Box::default(),
+            path: Box::default(),
+            host: None,
+            route_header: None,
+            injected: false,
+            space: None,
+            space_from: SpaceFrom::None,
+            chain: Chain::default(),
+            route_reason: None,
+            target: None,
+            status: None,
+            grpc_status: None,
+            bytes_in: 0,
+            bytes_out: 0,
+            connect: None,
+            first_byte: None,
+            duration: Duration::ZERO,
+            verdict: Verdict::Error,
+            reason: ABANDONED,
+            side: None,
+            error: None,
+            notes: Notes::default(),
+        }
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
@@ -11,15 +10,15 @@ use super::exchange::{Exchange, Failure};
 use super::head::RequestHead;
 use super::message::{Edits, MoveError};
 use super::upstreams::Key;
-use crate::flow::{ErrorSide, Notes, Protocol, Record, RequestRecord, TargetKind, TargetRecord, Verdict};
+use crate::flow::{ErrorSide, Protocol, Record, RequestRecord, TargetKind, TargetRecord, Verdict};
 use crate::propagate::Entered;
 use crate::proxy::Connection;
 use crate::proxy::connect::{Upstream, connect};
 use crate::proxy::error::{ConnectError, io_reason};
 use crate::proxy::respond::Answer;
-use crate::proxy::routing::{self, MAX_TEXT, text};
+use crate::proxy::routing::{self, At, MAX_TEXT, text};
 use crate::proxy::threads::Traced;
-use crate::route::{self, ServiceRef, SpaceFrom, Target};
+use crate::route::{ServiceRef, Target};
 
 /// A request between its head and its record.
 pub(super) struct RequestInFlight {
@@ -181,39 +180,12 @@ fn note_answer(record: &mut RequestRecord, answer: &Answer) {
 }
 
 fn empty(connection: &Connection) -> RequestRecord {
+    let Connection { record, context, .. } = connection;
     RequestRecord {
-        id: connection.context.hub.next_request_id(),
-        connection: connection.record.id(),
-        time: SystemTime::now(),
-        workload: connection.workload.name.clone(),
-        direction: connection.direction,
-        client: connection.client,
-        original_destination: connection.original,
-        service: connection.record.service(),
-        protocol: Protocol::Http1,
-        protocol_from: connection.record.protocol_from(),
-        method: Box::default(),
-        path: Box::default(),
-        host: None,
-        route_header: None,
-        injected: false,
-        space: None,
-        space_from: SpaceFrom::None,
-        chain: route::Chain::default(),
-        route_reason: None,
-        target: None,
-        status: None,
-        grpc_status: None,
-        bytes_in: 0,
-        bytes_out: 0,
-        connect: None,
-        first_byte: None,
-        duration: Duration::ZERO,
-        verdict: Verdict::Forwarded,
+        id: context.hub.next_request_id(),
         reason: "unread",
-        side: None,
-        error: None,
-        notes: Notes::default(),
+        verdict: Verdict::Forwarded,
+        ..At::from(connection).unread(Protocol::Http1, record.protocol_from(), record.id(), record.service())
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use http::header::{AUTHORIZATION, COOKIE, HOST, PROXY_AUTHORIZATION};
 use http::{HeaderMap, HeaderName, HeaderValue, request};
@@ -15,13 +15,12 @@ use super::answer::{grpc_code, is_grpc};
 use super::pump::head_len;
 use super::upstreams::Key;
 use super::{Site, edits};
-use crate::flow::{ErrorSide, Notes, Protocol, Record, RequestRecord, TargetKind, TargetRecord, Verdict};
+use crate::flow::{ErrorSide, Protocol, Record, RequestRecord, TargetKind, TargetRecord, Verdict};
 use crate::propagate::Entered;
-use crate::proxy::record::ABANDONED;
 use crate::proxy::respond::Answer;
 use crate::proxy::routing::{self, MAX_TEXT};
 use crate::proxy::threads::Traced;
-use crate::route::{self, ServiceRef, SpaceFrom, Target};
+use crate::route::{ServiceRef, Target};
 
 /// Fields that belong to somebody. The library does not tell whether they came as never to be indexed (RFC 7541, section
 /// 7.1.3), so they always leave as such.
@@ -214,42 +213,9 @@ fn empty(site: &Site, head: &request::Parts) -> RequestRecord {
     }
 }
 
-/// A record that says nothing of its request yet. Costs no memory.
+/// A record that says nothing of its request yet.
 fn blank(site: &Site) -> RequestRecord {
-    RequestRecord {
-        id: 0,
-        connection: site.connection,
-        time: SystemTime::now(),
-        workload: site.workload.name.clone(),
-        direction: site.direction,
-        client: site.client,
-        original_destination: site.original,
-        service: site.service.clone(),
-        protocol: Protocol::Http2,
-        protocol_from: site.protocol_from,
-        method: Box::default(),
-        path: Box::default(),
-        host: None,
-        route_header: None,
-        injected: false,
-        space: None,
-        space_from: SpaceFrom::None,
-        chain: route::Chain::default(),
-        route_reason: None,
-        target: None,
-        status: None,
-        grpc_status: None,
-        bytes_in: 0,
-        bytes_out: 0,
-        connect: None,
-        first_byte: None,
-        duration: Duration::ZERO,
-        verdict: Verdict::Error,
-        reason: ABANDONED,
-        side: None,
-        error: None,
-        notes: Notes::default(),
-    }
+    site.at().unread(Protocol::Http2, site.protocol_from, site.connection, site.service.clone())
 }
 
 fn text(bytes: &[u8]) -> Box<str> {
