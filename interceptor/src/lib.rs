@@ -27,6 +27,7 @@ pub mod kubernetes;
 pub mod metrics;
 pub mod net;
 pub mod preflight;
+pub mod privileges;
 pub mod propagate;
 pub mod proxy;
 pub mod query;

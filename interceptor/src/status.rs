@@ -17,6 +17,7 @@ pub use report::{
 use crate::config::CapturedServices;
 use crate::flow::Hub;
 use crate::metrics::{DnsOutcome, Metrics, WatchState, WorkloadCounts};
+use crate::privileges::Confinement;
 use crate::snapshot::Snapshot;
 
 /// How the agent is.
@@ -239,6 +240,8 @@ impl StatusBoard {
             heartbeat_age_ms: board.beat.map(|beat| u64::try_from(beat.elapsed().as_millis()).unwrap_or(u64::MAX)),
             heartbeat_lapses: board.lapses.clone(),
             workers: board.workers,
+            // What cannot be read is shown as what it may be: everything.
+            privileges: Confinement::of_process().unwrap_or_default(),
             splice: SpliceStatus { events: metrics.kernel_splice_events(), ..board.splice.clone() },
             flows,
             dns: DnsStatus {

@@ -21,6 +21,7 @@ use tokio::time::{Instant, sleep};
 use crate::captured::Captured;
 use crate::dns::{self, StandIn};
 use crate::net::socket::Listeners;
+use crate::privileges;
 use crate::proxy::{Context, Phase};
 use crate::sys;
 use crate::vital;
@@ -82,6 +83,7 @@ impl WorkerHandle {
         let ticks = Arc::clone(&alive);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let run = move || {
+            privileges::confine_worker();
             let Contexts { proxy, dns } = make_contexts();
             let worker = Worker { context: Rc::new(proxy), dns: Rc::new(dns), broken, open: HashMap::new() };
             LocalSet::new().block_on(&runtime, worker.run(inbox, ticks));

@@ -10,6 +10,7 @@ use super::output::{Screen, Style, clean};
 use crate::config::{self, Config};
 use crate::ingress::plan::Plan;
 use crate::ingress::{self, ManagerOptions};
+use crate::privileges;
 use crate::telemetry;
 
 pub(super) fn run(
@@ -27,6 +28,7 @@ pub(super) fn run(
         return show(&plan, &config.ingress, mode, screen);
     }
     telemetry::start(&args.log)?;
+    privileges::confine_process(privileges::MANAGER);
     let identity = match args.identity {
         Some(identity) => identity,
         None => {

@@ -1,4 +1,4 @@
-//! `interceptor run`: sets up the log and hands over to the agent.
+//! `interceptor run`: sets up the log, gives up what the agent does not need and hands over to it.
 
 use std::path::PathBuf;
 
@@ -8,10 +8,12 @@ use super::Environment;
 use super::args::RunArgs;
 use crate::agent::{self, ClusterOptions, RunOptions};
 use crate::kubernetes::Access;
+use crate::privileges;
 use crate::telemetry;
 
 pub(super) fn run(args: RunArgs, admin_socket: Option<PathBuf>, environment: &Environment) -> anyhow::Result<()> {
     telemetry::start(&args.log)?;
+    privileges::confine_process(privileges::AGENT);
     let cluster = args.kubernetes.then(|| cluster(&args, environment)).transpose()?;
     let RunArgs { config, cgroup_root, ebpf_log, takeover, .. } = args;
     agent::run(&RunOptions { config, cluster, admin_socket, cgroup_root, ebpf_log, takeover })

@@ -76,6 +76,7 @@ fn summary(status: &Status, screen: &mut Screen<'_>) -> anyhow::Result<()> {
     fact(screen, "workloads", &format!("{captured} captured, {pending} pending, {failed} failed"))?;
     let heartbeat = status.heartbeat_age_ms.map_or_else(|| "none yet".to_owned(), |age| format!("{age} ms ago"));
     fact(screen, "threads", &format!("{} workers; last heartbeat {heartbeat}", status.workers))?;
+    privileges(status, screen)?;
     let lapses = &status.heartbeat_lapses;
     if let Some(ended) = &lapses.last_ended {
         let text = format!("{} times new connections passed, the last time for {} ms", lapses.count, lapses.last_ms);
@@ -92,6 +93,17 @@ fn summary(status: &Status, screen: &mut Screen<'_>) -> anyhow::Result<()> {
     dns(status, screen)?;
     let passed = status.passed;
     fact(screen, "passed", &format!("{} outbound, {} inbound connections left alone", passed.outbound, passed.inbound))
+}
+
+/// What each thread may do; a process that has not confined itself stands out.
+fn privileges(status: &Status, screen: &mut Screen<'_>) -> anyhow::Result<()> {
+    for (names, one) in status.privileges.groups() {
+        let capabilities = if one.capabilities.is_empty() { "nothing".to_owned() } else { one.capabilities.join(", ") };
+        let text = format!("{}: {capabilities}; {} filters of system calls", names.join(", "), one.filters);
+        let style = if one.filters > 0 && status.privileges.no_new_privileges { Style::Plain } else { Style::Warn };
+        fact(screen, "may", &screen.paint(style, &clean(&text)))?;
+    }
+    Ok(())
 }
 
 fn watch_line(watch: &WatchStatus, screen: &Screen<'_>) -> String {

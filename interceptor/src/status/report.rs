@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::metrics::{KernelCount, SpliceEvents, WatchState, WorkloadCounts};
+use crate::privileges::Confinement;
 
 /// The agent's status.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,6 +47,9 @@ pub struct Status {
     pub heartbeat_lapses: LapseStatus,
     /// Worker threads.
     pub workers: usize,
+    /// What the process and its threads may do.
+    #[serde(default)]
+    pub privileges: Confinement,
     /// How opaque bytes move.
     pub splice: SpliceStatus,
     /// The flow records.
