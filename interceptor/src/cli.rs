@@ -81,7 +81,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>, environment: &Environment)
         // `interceptor flows | head`: the reader has what it wanted.
         Err(error) if is_closed(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            drop(writeln!(io::stderr(), "interceptor: {}", told(&error)));
+            // It may quote what came from elsewhere. A refused file has a line for each of its faults.
+            let text = told(&error).lines().map(|line| output::clean(line).into_owned()).collect::<Vec<_>>().join("\n");
+            drop(writeln!(io::stderr(), "interceptor: {text}"));
             ExitCode::FAILURE
         }
     }

@@ -82,7 +82,8 @@ fn new_privileges() -> Result<(), ConfineError> {
     prctl::set_no_new_privs().map_err(|error| ConfineError::NewPrivileges(error.into()))
 }
 
-/// Its memory holds what other people send: it is written to no file, and shown to nobody without CAP_SYS_PTRACE.
+/// Its memory holds what other people send: it is written to no file and handed to no program that collects crashes (for
+/// those the limit does not count), and shown to nobody without CAP_SYS_PTRACE.
 fn dumps() -> Result<(), ConfineError> {
     let limited = setrlimit(Resource::RLIMIT_CORE, 0, 0).and_then(|()| prctl::set_dumpable(false));
     limited.map_err(|error| ConfineError::Dumps(error.into()))

@@ -5,6 +5,8 @@
 
 // `cfg(test)` is always true here; it tells clippy that helpers, too, may unwrap and panic.
 #[cfg(test)]
+mod attack;
+#[cfg(test)]
 mod bad_input;
 #[cfg(test)]
 mod bodies;

@@ -19,7 +19,7 @@ pub(super) fn ended(findings: &[Finding]) -> Ended {
 
 pub(super) fn print(findings: &[Finding], mode: OutputMode, screen: &mut Screen<'_>) -> anyhow::Result<()> {
     if mode == OutputMode::Json {
-        return findings.iter().try_for_each(|finding| screen.line(serde_json::to_string(finding)?));
+        return findings.iter().try_for_each(|finding| screen.json(serde_json::to_string(finding)?));
     }
     let width = findings.iter().map(|finding| finding.name.chars().count()).max().unwrap_or(0);
     for finding in findings {

@@ -43,9 +43,9 @@ pub(super) fn check_bytes(
     let errors = diagnostics.len() - warnings;
     if mode == OutputMode::Json {
         for diagnostic in &diagnostics {
-            screen.line(serde_json::to_string(&DiagnosticLine::new(diagnostic))?)?;
+            screen.json(serde_json::to_string(&DiagnosticLine::new(diagnostic))?)?;
         }
-        screen.line(serde_json::to_string(&SummaryLine { file: origin, ok, errors, warnings })?)?;
+        screen.json(serde_json::to_string(&SummaryLine { file: origin, ok, errors, warnings })?)?;
     } else {
         for diagnostic in &diagnostics {
             let style = if diagnostic.severity == Severity::Error { Style::Bad } else { Style::Warn };

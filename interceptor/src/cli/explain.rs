@@ -19,7 +19,7 @@ pub(super) fn show(
     let ExplainArgs { workload, url, method, direction, .. } = args;
     let answer = client.ask("/v1/explain", &ExplainRequest { workload, url, method, headers, direction })?;
     if mode == OutputMode::Json {
-        screen.line(answer)?;
+        screen.json(answer)?;
     } else {
         print(&serde_json::from_str(&answer)?, screen)?;
     }

@@ -93,7 +93,7 @@ impl Printer {
     pub(super) fn print(&mut self, line: &str, screen: &mut Screen<'_>) -> anyhow::Result<()> {
         self.printed += 1;
         if self.mode == OutputMode::Json {
-            return screen.line(line);
+            return screen.json(line);
         }
         self.begin(screen)?;
         if let Ok(lost) = serde_json::from_str::<LostLine>(line) {

@@ -56,7 +56,7 @@ fn configuration(args: &IngressManagerArgs) -> anyhow::Result<Config> {
 fn show(plan: &Plan, settings: &config::Ingress, mode: OutputMode, screen: &mut Screen<'_>) -> anyhow::Result<Ended> {
     for problem in &plan.problems {
         if mode == OutputMode::Json {
-            screen.line(serde_json::to_string(problem)?)?;
+            screen.json(serde_json::to_string(problem)?)?;
         } else {
             let text = format!("# {problem}");
             screen.line(screen.paint(Style::Warn, &clean(&text)))?;
@@ -64,7 +64,7 @@ fn show(plan: &Plan, settings: &config::Ingress, mode: OutputMode, screen: &mut 
     }
     for object in ingress::render::objects(plan, settings) {
         if mode == OutputMode::Json {
-            screen.line(serde_json::to_string(&object)?)?;
+            screen.json(serde_json::to_string(&object)?)?;
         } else {
             let yaml = serde_saphyr::to_string(&object).context("writing an Ingress as YAML")?;
             screen.line(format_args!("---\n{}", yaml.trim_end()))?;

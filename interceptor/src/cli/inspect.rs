@@ -45,7 +45,7 @@ pub(super) fn routes(
 }
 
 fn pass_on(lines: &[String], screen: &mut Screen<'_>) -> anyhow::Result<Ended> {
-    lines.iter().try_for_each(|line| screen.line(line))?;
+    lines.iter().try_for_each(|line| screen.json(line))?;
     Ok(Ended::Well)
 }
 

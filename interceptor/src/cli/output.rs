@@ -51,6 +51,13 @@ impl<'a> Screen<'a> {
         checked(writeln!(self.out, "{text}"))
     }
 
+    /// Prints a line of JSON. What a terminal would act on stands in a string, where it can be written as an escape.
+    pub(super) fn json(&mut self, line: impl AsRef<str>) -> anyhow::Result<()> {
+        self.line(replaced(line.as_ref(), |c, text| {
+            text.extend(c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
+        }))
+    }
+
     /// Prints bytes as they are.
     pub(super) fn raw(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
         checked(self.out.write_all(bytes))
@@ -79,18 +86,25 @@ fn checked(written: io::Result<()>) -> anyhow::Result<()> {
 
 /// Text without anything that a terminal would act on.
 pub(super) fn clean(text: &str) -> Cow<'_, str> {
-    // Besides controls: characters that reorder or hide what follows.
-    let harmful = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
-    };
-    if !text.contains(harmful) {
+    replaced(text, |c, cleaned| cleaned.extend(c.escape_default()))
+}
+
+/// Whether a terminal acts on a character, or shows what follows in another order or not at all.
+fn is_harmful(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}'
+            | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+fn replaced(text: &str, replace: impl Fn(char, &mut String)) -> Cow<'_, str> {
+    if !text.contains(is_harmful) {
         return Cow::Borrowed(text);
     }
     let mut cleaned = String::with_capacity(text.len());
     for c in text.chars() {
-        if harmful(c) {
-            cleaned.extend(c.escape_default());
+        if is_harmful(c) {
+            replace(c, &mut cleaned);
         } else {
             cleaned.push(c);
         }
@@ -106,6 +120,18 @@ mod tests {
     fn terminal_controls_become_visible() {
         assert_eq!(clean("/a\u{1b}[2J\u{202e}\n"), "/a\\u{1b}[2J\\u{202e}\\n");
         assert!(matches!(clean("/ä?b=c"), Cow::Borrowed("/ä?b=c")));
+        // CSI in one character, the Arabic letter mark, a tag.
+        assert_eq!(clean("\u{9b}2J\u{61c}\u{e0041}"), "\\u{9b}2J\\u{61c}\\u{e0041}");
+    }
+
+    #[test]
+    fn json_stays_what_it_was_and_holds_no_terminal_controls() {
+        let value = "/\u{9b}2J\u{202e}\u{7f}\u{61c}\u{e0041}ä";
+        let mut out = Vec::new();
+        Screen::new(&mut out, false).json(serde_json::to_string(value).unwrap()).unwrap();
+        let line = String::from_utf8(out).unwrap();
+        assert_eq!(line, "\"/\\u009b2J\\u202e\\u007f\\u061c\\udb40\\udc41ä\"\n");
+        assert_eq!(serde_json::from_str::<String>(&line).unwrap(), value);
     }
 
     #[test]

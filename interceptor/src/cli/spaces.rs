@@ -10,7 +10,7 @@ use crate::view::SpaceView;
 pub(super) fn show(client: &Client, mode: OutputMode, screen: &mut Screen<'_>) -> anyhow::Result<Ended> {
     let lines = client.lines("/v1/spaces")?;
     if mode == OutputMode::Json {
-        lines.iter().try_for_each(|line| screen.line(line))?;
+        lines.iter().try_for_each(|line| screen.json(line))?;
     } else {
         tree(&Client::values(&lines)?).print("there are no spaces", screen)?;
     }

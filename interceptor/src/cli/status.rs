@@ -10,7 +10,7 @@ use crate::status::{DnsStatus, HookState, Status, WatchStatus, WorkloadState};
 pub(super) fn show(client: &Client, mode: OutputMode, screen: &mut Screen<'_>) -> anyhow::Result<Ended> {
     let lines = client.lines("/v1/status")?;
     if mode == OutputMode::Json {
-        lines.iter().try_for_each(|line| screen.line(line))?;
+        lines.iter().try_for_each(|line| screen.json(line))?;
     } else {
         for status in Client::values(&lines)? {
             print(&status, mode, screen)?;

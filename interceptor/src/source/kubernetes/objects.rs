@@ -263,6 +263,17 @@ fn addresses<'t>(texts: impl IntoIterator<Item = &'t Box<str>>) -> Box<[IpAddr]>
     texts.into_iter().filter_map(|text| text.parse().ok()).collect()
 }
 
+/// Whether an endpoint may have that address. The API server takes no others either; it is held to that here, as the agent
+/// dials from inside callers' pods, whose own loopback, and the node's metadata service, are no endpoint of anybody's.
+fn is_of_a_machine(address: &IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => {
+            !(v4.is_unspecified() || v4.is_loopback() || v4.is_link_local() || v4.is_multicast() || v4.is_broadcast())
+        }
+        IpAddr::V6(v6) => !(v6.is_unspecified() || v6.is_loopback() || v6.is_unicast_link_local() || v6.is_multicast()),
+    }
+}
+
 fn is_tcp(port: &RawPort) -> bool {
     port.protocol.as_deref().is_none_or(|protocol| protocol == "TCP")
 }
@@ -318,7 +329,7 @@ impl From<RawSlice> for Slice {
 impl RawEndpoint {
     fn endpoint(&self) -> Option<Endpoint> {
         // Further addresses have no meaning, says the API; kube-proxy does not look at them either.
-        let address = self.addresses.as_ref()?.first()?.parse().ok()?;
+        let address = self.addresses.as_ref()?.first()?.parse().ok().filter(is_of_a_machine)?;
         let RawConditions { ready, serving, terminating } = self.conditions;
         // Unknown counts as ready, and what is ready as serving, says the API.
         let ready = ready.unwrap_or(true);

@@ -54,7 +54,7 @@ pub enum Trouble {
         value: Box<str>,
     },
     /// Endpoints that have no address.
-    #[error("service {service}.{space}: {count} endpoints have no IP address and are left out")]
+    #[error("service {service}.{space}: {count} endpoints have no IP address of a machine and are left out")]
     Addressless {
         /// The service.
         service: Box<str>,

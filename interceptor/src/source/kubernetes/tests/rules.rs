@@ -209,9 +209,33 @@ fn what_cannot_be_used_is_told_and_the_rest_goes_on() {
     let cluster = Cluster::of(&[dev(), plain(), slice("s", &http(80), &fqdn), host]);
     assert_eq!(ready(&cluster), ["80>10.0.0.9:80"]);
     let troubles = cluster.troubles();
-    assert!(troubles[0].contains("a.dev: 3 endpoints have no IP address"), "{troubles:?}");
+    assert!(troubles[0].contains("a.dev: 3 endpoints have no IP address of a machine"), "{troubles:?}");
     assert!(troubles[1].starts_with("pod dev/h: not captured: it uses the host's network"), "{troubles:?}");
     assert_eq!((troubles.len(), cluster.workloads()), (2, vec![]));
+}
+
+#[test]
+fn no_endpoint_leads_to_a_callers_own_loopback_or_to_the_nodes_metadata() {
+    let forbidden = [
+        "127.0.0.1",
+        "127.0.1.0",
+        "::1",
+        "::ffff:127.0.0.1",
+        "0.0.0.0",
+        "::",
+        "169.254.169.254",
+        "fe80::1",
+        "::ffff:169.254.169.254",
+        "224.0.0.1",
+        "ff02::1",
+        "255.255.255.255",
+    ];
+    for address in forbidden {
+        let endpoints = json!([endpoint(address, &json!({})), endpoint("10.0.0.9", &json!({}))]);
+        let cluster = Cluster::of(&[dev(), plain(), slice("s", &http(80), &endpoints)]);
+        assert_eq!(ready(&cluster), ["80>10.0.0.9:80"], "{address}");
+        assert!(cluster.troubles()[0].contains("1 endpoint"), "{:?}", cluster.troubles());
+    }
 }
 
 #[test]
