@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use interceptor::config::Config;
 use interceptor::kubernetes::permissions::{AGENT, MANAGER, Permission};
 use interceptor_tests::manifests::{Grant, grants, of_kind, one, render};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Every right that a service account has, as the code lists them.
 pub(crate) fn granted(documents: &[Value], account: &str) -> Result<BTreeSet<Permission>> {
@@ -43,6 +43,46 @@ fn the_roles_grant_what_the_code_asks_for_and_nothing_else() -> Result<()> {
 #[test]
 fn the_directory_itself_is_the_base() -> Result<()> {
     assert_eq!(render("deploy/kubernetes")?, render("deploy/kubernetes/base")?);
+    Ok(())
+}
+
+#[test]
+fn the_agent_alone_is_privileged_and_sees_of_the_node_what_it_needs_and_the_manager_nothing() -> Result<()> {
+    let documents = render("deploy/kubernetes")?;
+    let agent = &one(&documents, "DaemonSet", "interceptor")?["spec"]["template"]["spec"];
+    let container = &agent["containers"][0];
+    assert_eq!(
+        container["securityContext"],
+        json!({ "privileged": true, "runAsUser": 0, "readOnlyRootFilesystem": true })
+    );
+    assert_eq!(
+        (&agent["hostPID"], agent["hostNetwork"].is_null(), agent["hostIPC"].is_null()),
+        (&json!(true), true, true)
+    );
+    let volumes = agent["volumes"].as_array().context("no volumes")?;
+    let paths: BTreeSet<&str> = volumes.iter().filter_map(|volume| volume["hostPath"]["path"].as_str()).collect();
+    assert_eq!(paths, BTreeSet::from(["/run/interceptor", "/sys/fs/bpf", "/sys/fs/cgroup"]));
+    // Each capability that it keeps is named beside the setting that gives it all of them.
+    let text = include_str!("../../deploy/kubernetes/base/agent.yaml");
+    for capability in interceptor::privileges::AGENT {
+        ensure!(text.contains(&capability.to_string()), "{capability} is not named");
+    }
+    let manager = &one(&documents, "Deployment", "interceptor-ingress-manager")?["spec"]["template"]["spec"];
+    for host in ["hostPID", "hostNetwork", "hostIPC"] {
+        ensure!(manager[host].is_null(), "{host}");
+    }
+    let volumes = manager["volumes"].as_array().cloned().unwrap_or_default();
+    ensure!(volumes.iter().all(|volume| volume["hostPath"].is_null()), "{volumes:?}");
+    assert_eq!(manager["securityContext"]["runAsNonRoot"], true);
+    assert_eq!(manager["securityContext"]["seccompProfile"], json!({ "type": "RuntimeDefault" }));
+    assert_eq!(
+        manager["containers"][0]["securityContext"],
+        json!({
+            "allowPrivilegeEscalation": false,
+            "readOnlyRootFilesystem": true,
+            "capabilities": { "drop": ["ALL"] }
+        })
+    );
     Ok(())
 }
 

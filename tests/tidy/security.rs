@@ -1,5 +1,7 @@
 //! docs/security.md and docs/specification.md name a test for every promise; here they are held to that.
 
+use std::collections::BTreeMap;
+
 use crate::tree::{documents, sources};
 
 const PAGE: &str = "docs/security.md";
@@ -72,11 +74,59 @@ fn every_promise_of_the_specification_is_enforced_by_a_test_that_exists() {
 #[test]
 fn every_capability_that_the_agent_uses_is_on_the_security_page() {
     let page = page();
-    let source = sources().into_iter().find(|file| file.path == "interceptor/src/preflight/process.rs");
-    let text = source.map(|file| file.text).unwrap_or_default();
-    let names: Vec<&str> = text.split('"').filter(|word| word.starts_with("CAP_") && !word.contains(' ')).collect();
-    assert!(names.len() >= 5, "{names:?}");
+    let texts: Vec<String> = sources()
+        .into_iter()
+        .filter(|file| ["interceptor/src/preflight/process.rs", "interceptor/src/privileges.rs"].contains(&&*file.path))
+        .map(|file| file.text)
+        .collect();
+    let words = texts.iter().flat_map(|text| text.split(|c: char| !c.is_ascii_uppercase() && c != '_'));
+    // What it drops others with is gone afterwards.
+    let mut names: Vec<&str> =
+        words.filter(|word| word.starts_with("CAP_") && !["CAP_SETPCAP", "CAP_SYS_RESOURCE"].contains(word)).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), 6, "{names:?}");
     for name in names {
         assert!(page.contains(&format!("| {name} |")), "{name} is not explained");
+    }
+}
+
+#[test]
+fn the_inventory_of_unsafe_code_is_the_codes_own() {
+    let keyword = "un".to_owned() + "safe";
+    let marks = ["{", "fn", "impl"].map(|after| format!("{keyword} {after}"));
+    let is_unsafe = |line: &&str| marks.iter().any(|mark| line.contains(mark.as_str()));
+    let all = sources();
+    let counted = all.iter().map(|file| (file.path.as_str(), file.code().filter(is_unsafe).count()));
+    // Here the words are only looked for.
+    let counted: BTreeMap<&str, usize> =
+        counted.filter(|(path, count)| *count > 0 && !path.starts_with("tests/tidy/")).collect();
+    let page = page();
+    let rows =
+        page.lines().skip_while(|line| !line.starts_with("## Unsafe code")).skip_while(|line| !line.starts_with("|"));
+    let rows = rows.take_while(|line| line.starts_with('|')).skip(2);
+    let told = rows.filter_map(|row| {
+        let mut cells = row.split('|').map(str::trim).skip(1);
+        Some((cells.next()?.trim_matches('`'), cells.next()?.parse().ok()?))
+    });
+    assert_eq!(told.collect::<BTreeMap<&str, usize>>(), counted, "the table in {PAGE} and the code differ");
+}
+
+#[test]
+fn every_row_of_the_threat_model_names_its_tests() {
+    let page = page();
+    let rows: Vec<&str> = page
+        .lines()
+        .skip_while(|line| !line.starts_with("## Who might attack"))
+        .skip(1)
+        .take_while(|line| !line.starts_with("## "))
+        .filter(|line| line.starts_with("| ") && !line.contains("| shown by |"))
+        .collect();
+    assert!(rows.len() >= 25, "{} rows", rows.len());
+    for row in rows {
+        let proofs = row.trim_end_matches(" |").rsplit(" | ").next().unwrap_or_default();
+        let mut names = quoted(proofs).peekable();
+        assert!(names.peek().is_some(), "shown by nothing: {row}");
+        names.for_each(|name| assert!(is_test(name), "no test {name}: {row}"));
     }
 }

@@ -1,14 +1,18 @@
-//! `cargo xtask lint`: formatting and clippy for both targets. It changes no file and installs nothing.
+//! `cargo xtask lint`: formatting, clippy for both targets, and what the dependencies are. It changes no file and installs
+//! nothing.
+
+use std::process::Command;
 
 use anyhow::Result;
 
 use crate::process::{say, shown};
+use crate::setup::cargo_deny;
 use crate::tally::Tally;
 use crate::test::TIERS;
 use crate::toolchain::Rustc;
 use crate::workspace::Workspace;
 
-/// Check formatting and lints; changes nothing
+/// Check formatting, lints and dependencies; changes nothing
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -35,6 +39,14 @@ pub(crate) fn run(workspace: &Workspace, _args: &Args) -> Result<()> {
         tally.add("clippy-bpf", || clippy_bpf(workspace));
     } else {
         say("clippy for the BPF target left out: this compiler has no rust-src (`cargo xtask setup` adds it)");
+    }
+    match cargo_deny::find(workspace) {
+        Some(program) => {
+            let mut deny = Command::new(program);
+            deny.current_dir(workspace.root()).args(["check", "licenses", "bans", "sources"]);
+            tally.add("dependencies", || shown("licences, duplicates and sources of the dependencies", &mut deny));
+        }
+        None => say("the dependencies are left out: there is no cargo-deny (`cargo xtask setup` adds it)"),
     }
     tally.finish()
 }

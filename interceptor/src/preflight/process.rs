@@ -118,13 +118,13 @@ fn judge_user_namespace(uid_map: &str) -> Finding {
     }
 }
 
-/// aya raises the limit when the kernel refuses a map, where it may.
+/// The agent raises the limit before it gives up the right to.
 fn judge_memlock(release: Option<Release>, limit: u64, raisable: bool) -> Finding {
     let name = "memlock";
     match release {
         Some(release) if release >= WITHOUT_MEMLOCK => Finding::ok(name, "maps are not charged to it from 5.11 on"),
         _ if limit >= MAPS_BYTES => Finding::ok(name, "RLIMIT_MEMLOCK is wide enough for the maps"),
-        _ if raisable => Finding::ok(name, "RLIMIT_MEMLOCK is low, and is raised when the maps are made"),
+        _ if raisable => Finding::ok(name, "RLIMIT_MEMLOCK is low, and is raised at the start"),
         _ => Finding::warn(
             name,
             format!("RLIMIT_MEMLOCK is {limit} bytes, and before 5.11 maps are charged to it"),
