@@ -209,7 +209,7 @@ impl StatusBoard {
         self.board().workload_counts()
     }
 
-    /// Everything, with what the other parts count themselves.
+    /// Everything that is known here, with what the other parts count themselves.
     pub fn report(&self, snapshot: &Snapshot, hub: &Hub, metrics: &Metrics) -> Status {
         let kernel = metrics.kernel_counters();
         let flows =
@@ -240,8 +240,7 @@ impl StatusBoard {
             heartbeat_age_ms: board.beat.map(|beat| u64::try_from(beat.elapsed().as_millis()).unwrap_or(u64::MAX)),
             heartbeat_lapses: board.lapses.clone(),
             workers: board.workers,
-            // What cannot be read is shown as what it may be: everything.
-            privileges: Confinement::of_process().unwrap_or_default(),
+            privileges: Confinement::default(),
             splice: SpliceStatus { events: metrics.kernel_splice_events(), ..board.splice.clone() },
             flows,
             dns: DnsStatus {

@@ -13,9 +13,11 @@ use super::body::Body;
 use super::{AdminState, answer};
 use crate::explain::{ExplainRequest, explain};
 use crate::flow::{Filter, FilterError};
+use crate::privileges::Confinement;
 use crate::propagate::Recalled;
 use crate::query::{self, QueryError};
 use crate::snapshot::Snapshot;
+use crate::status::Status;
 use crate::view;
 use crate::wanted::Wanted;
 
@@ -52,7 +54,11 @@ pub(super) async fn answer(
     let snapshot = state.snapshot.load_full();
     let wanted = Wanted::new(&snapshot, state.services);
     match path.as_str() {
-        "/v1/status" => answer::json(&state.status.report(&snapshot, &state.hub, &state.metrics)),
+        "/v1/status" => answer::json(&Status {
+            // Without /proc nothing is known of it, and none of it shown.
+            privileges: Confinement::of_process().unwrap_or_default(),
+            ..state.status.report(&snapshot, &state.hub, &state.metrics)
+        }),
         "/v1/spaces" => answer::lines(&view::spaces(&snapshot)),
         "/v1/services" => answer::lines(&view::services(&snapshot, &wanted)),
         "/v1/workloads" => answer::lines(&view::workloads(&snapshot, &state.status)),

@@ -47,7 +47,7 @@ pub struct Status {
     pub heartbeat_lapses: LapseStatus,
     /// Worker threads.
     pub workers: usize,
-    /// What the process and its threads may do.
+    /// What the process and its threads may do; whoever answers asks the kernel.
     #[serde(default)]
     pub privileges: Confinement,
     /// How opaque bytes move.

@@ -8,6 +8,7 @@ use crate::config::{CapturedServices, SpaceSpec};
 use crate::explain::{ExplainRequest, explain};
 use crate::flow::{Record, Verdict, samples, write_line};
 use crate::preflight::{Finding, State};
+use crate::privileges::ThreadPrivileges;
 use crate::propagate::Recalled;
 use crate::route::Direction;
 use crate::snapshot::Snapshot;
@@ -239,6 +240,16 @@ fn a_status_fits_on_a_screen() {
     status.pid = 42;
     status.uptime_seconds = 3_661;
     status.source.loaded_at = Some("2026-03-14T15:09:26Z".to_owned());
+    let thread = |name: &str, capabilities: &[&str], filters| ThreadPrivileges {
+        name: name.to_owned(),
+        capabilities: capabilities.iter().map(|&one| one.to_owned()).collect(),
+        filters,
+    };
+    status.privileges.threads = vec![
+        thread("heartbeat", &["CAP_NET_ADMIN", "CAP_SYS_ADMIN"], 2),
+        thread("interceptor", &["CAP_NET_ADMIN", "CAP_SYS_ADMIN"], 2),
+        thread("worker-0", &["CAP_SYS_ADMIN"], 3),
+    ];
     assert_prints(
         r#"
 agent 0.0.0 (pid 42), up 1h 1m 1s, ready
@@ -249,6 +260,8 @@ agent 0.0.0 (pid 42), up 1h 1m 1s, ready
   earlier   established connections are kept, as they cannot be closed: no tcp_diag
   workloads 0 captured, 0 pending, 1 failed
   threads   0 workers; last heartbeat none yet
+  may       heartbeat, interceptor: CAP_NET_ADMIN, CAP_SYS_ADMIN; 2 filters of system calls
+  may       worker-0: CAP_SYS_ADMIN; 3 filters of system calls
   opaque    splice (as configured)
   flows     0 of 64 kept, 0 published, 0 lost
   dns       0 workloads of derived spaces; 0 answered, 0 forwarded
