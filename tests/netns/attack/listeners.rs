@@ -99,8 +99,9 @@ fn a_forged_index_reaches_nothing_that_its_pod_could_not_reach_without_it() {
     // As a NetworkPolicy has it: on the node's side, out of the pod's reach.
     let policy = format!(
         "add table inet fence; add chain inet fence forward {{ type filter hook forward priority 10; }}; \
-         add rule inet fence forward ip saddr {} ip daddr {} reject with icmpx admin-prohibited",
-        denied.v4, server.v4
+         add rule inet fence forward ip saddr {} ip daddr {} reject with icmpx admin-prohibited; \
+         add rule inet fence forward ip6 saddr {} ip6 daddr {} reject with icmpx admin-prohibited",
+        denied.v4, server.v4, denied.v6, server.v6
     );
     let output = stage.scene.lab.on_node().output("nft", [policy]).unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -113,7 +114,8 @@ fn a_forged_index_reaches_nothing_that_its_pod_could_not_reach_without_it() {
         (Some("serviceB.default"), Some("serviceB.default"))
     );
     let peer: SocketAddr = forged["peer"].as_str().unwrap().parse().unwrap();
-    assert_eq!(peer.ip().to_canonical(), std::net::IpAddr::from(allowed.v4), "it leaves from the pod's own address");
+    let own = allowed.addresses().contains(&peer.ip().to_canonical());
+    assert!(own, "it leaves from the pod's own address, not from {peer}");
     // Whom the policy keeps away stays away, and gets our own answer: the server has not heard of it.
     assert!(!String::from_utf8_lossy(&answer(&denied, server.at(8080), GREETINGS[0])).contains("serviceB.default"));
     let refused = Client::new(&denied, index).raw("/denied", &["Host: serviceB"]);
@@ -132,10 +134,13 @@ fn a_pod_that_listens_in_the_agents_place_gets_nobodys_traffic_but_its_own() {
     let server = scene.deploy("serviceB", "default", 12);
     let mut stage = scene.start();
     // Root in the pod may share the agent's port: both are user 0. Nobody else may.
-    let squats = ["0.0.0.0:15001", "[::]:15001", FIRST_INDEX].map(|at| {
-        let at = at.parse().unwrap();
-        (at, squatter.listen_as(Kind::Shared, at).unwrap())
-    });
+    let wildcards = ["0.0.0.0:15001", "[::]:15001"].map(|at| at.parse().unwrap());
+    let indexes = (0..8).map(|n| SocketAddr::from(([127, 0, 1, n], 15001)));
+    let squats: Vec<_> = wildcards
+        .into_iter()
+        .chain(indexes)
+        .map(|at: SocketAddr| (at, squatter.listen_as(Kind::Shared, at).unwrap()))
+        .collect();
     assert!(squatter.listen(SocketAddr::from(([0, 0, 0, 0], 15001))).is_err());
     for (_, listener) in &squats {
         listener.set_nonblocking(true).unwrap();
