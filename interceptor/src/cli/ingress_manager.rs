@@ -26,7 +26,7 @@ pub(super) fn run(
         let plan = ingress::plan::plan(&facts, &config.routing.ingress_suffixes, config.ingress.class.as_deref());
         return show(&plan, &config.ingress, mode, screen);
     }
-    telemetry::start(&args.log)?;
+    let _log = telemetry::start(&args.log)?;
     let identity = match args.identity {
         Some(identity) => identity,
         None => {

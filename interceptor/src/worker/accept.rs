@@ -97,7 +97,11 @@ impl Accepting {
             match accepted {
                 Ok((stream, client)) => self.begin(stream, socket::canonical(client)),
                 Err(error) if out_of_resources(&error) => {
-                    tracing::warn!(%error, "accepting pauses");
+                    self.context.metrics.accept_paused();
+                    tracing::warn!(
+                        workload = %self.workload.name, %error,
+                        "accepting pauses, connections wait: raise the limit of open files, or what the kernel may use"
+                    );
                     sleep(ACCEPT_PAUSE).await;
                 }
                 Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
