@@ -13,6 +13,7 @@ pub mod connect;
 mod context;
 mod detect;
 mod drain;
+mod endpoint;
 pub mod error;
 mod handed;
 pub mod http1;

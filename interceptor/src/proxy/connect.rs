@@ -105,7 +105,11 @@ async fn dial(
     let begin = Instant::now();
     // The pod's own address is the one that was called: an application on 127.0.0.1 stays out of reach from outside.
     let source = client.map(|_| address.ip());
-    let ours = |error| fail(ConnectErrorKind::Socket(error));
+    let ours = |error: io::Error| match error.raw_os_error() {
+        // From bind(2), to a port of the kernel's choice.
+        Some(libc::EADDRINUSE) => fail(ConnectErrorKind::NoPort),
+        _ => fail(ConnectErrorKind::Socket(error)),
+    };
     let socket = socket::upstream(&workload.netns, address, source).map_err(ours)?;
     let followed = client.is_some() && workload.threads.are_followed();
     let number = if followed { sys::socket_cookie(&socket).map_err(ours)? } else { 0 };
@@ -151,6 +155,8 @@ fn name_client(context: &Rc<Context>, workload: &Captured, source: SocketAddr, c
 
 fn kind(error: io::Error) -> ConnectErrorKind {
     match error.kind() {
+        // From connect(2): no port is left for that destination.
+        io::ErrorKind::AddrNotAvailable => ConnectErrorKind::NoPort,
         io::ErrorKind::ConnectionRefused => ConnectErrorKind::Refused,
         io::ErrorKind::TimedOut => ConnectErrorKind::TimedOut,
         _ => ConnectErrorKind::Unreachable(error),
