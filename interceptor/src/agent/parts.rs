@@ -224,6 +224,7 @@ impl Shared {
             neighbours: self.neighbours,
             inherited: Default::default(),
             drain: Default::default(),
+            shortage: Default::default(),
         };
         Contexts { proxy, dns }
     }

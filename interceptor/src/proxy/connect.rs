@@ -13,8 +13,8 @@ use interceptor_common::{Client, ClientKey};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
-use super::Context;
 use super::error::{ConnectError, ConnectErrorKind};
+use super::{Context, Shortage};
 use crate::captured::Captured;
 use crate::net::side::Side;
 use crate::net::socket;
@@ -110,7 +110,13 @@ async fn dial(
         Some(libc::EADDRINUSE) => fail(ConnectErrorKind::NoPort),
         _ => fail(ConnectErrorKind::Socket(error)),
     };
-    let socket = socket::upstream(&workload.netns, address, source).map_err(ours)?;
+    let deadline = context.settings.connect_timeout;
+    let socket = loop {
+        match socket::upstream(&workload.netns, address, source) {
+            Err(error) if Shortage::is_behind(&error) && begin.elapsed() < deadline => context.shortage.wait().await,
+            made => break made.map_err(ours)?,
+        }
+    };
     let followed = client.is_some() && workload.threads.are_followed();
     let number = if followed { sys::socket_cookie(&socket).map_err(ours)? } else { 0 };
     let entry = match client {
@@ -121,7 +127,6 @@ async fn dial(
         None => None,
     };
     let number = entry.as_ref().map(|_| number).filter(|number| *number != 0);
-    let deadline = context.settings.connect_timeout;
     let stream = match timeout(deadline, socket.connect(address)).await {
         Err(_) => return Err(fail(ConnectErrorKind::TimedOut)),
         Ok(Err(error)) => {

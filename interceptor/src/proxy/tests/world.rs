@@ -126,6 +126,7 @@ impl World {
             neighbours: Default::default(),
             inherited: Default::default(),
             drain: Default::default(),
+            shortage: Default::default(),
         };
         let workload = Captured {
             name: Arc::from("caller"),
