@@ -30,6 +30,7 @@ pub use watches::WatchState;
 
 use crate::flow::{ConnectionRecord, Note, Record, RequestRecord, Verdict};
 use crate::route::{Direction, SpaceFrom};
+use crate::telemetry::LogCounts;
 use dns::DnsQueries;
 use kernel::{KernelCollector, KernelCounters};
 use labels::{ConnectionLabels, Pairs, PerDirection, PerVerdict, RequestLabels, fetch, status_class};
@@ -69,6 +70,7 @@ pub struct Metrics {
     kernel_splice: [Counter; 4],
     unexpected_connections: Counter,
     real_client_table_full: Counter,
+    accept_pauses: Counter,
     dns_queries: DnsQueries,
     established_closed: PerDirection<Counter>,
     thread_calls: threads::Calls,
@@ -126,6 +128,11 @@ impl SpliceEvent {
 impl Metrics {
     /// All metrics, at 0.
     pub fn new() -> Self {
+        Self::with_log(&LogCounts::default())
+    }
+
+    /// All metrics, at 0 but for what the log has counted already.
+    pub fn with_log(log: &LogCounts) -> Self {
         let mut registry = Registry::default();
         let registry_mut = &mut registry;
 
@@ -164,6 +171,8 @@ impl Metrics {
         let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         registry_mut.register(table::BUILD.registered_name(), table::BUILD.help, build);
 
+        register(registry_mut, table::LOG_LEFT_OUT, log.left_out.clone());
+        register(registry_mut, table::LOG_LOST, log.lost.clone());
         let kernel = Arc::new(KernelCounters::default());
         registry_mut.register_collector(Box::new(KernelCollector(Arc::clone(&kernel))));
         Self {
@@ -190,6 +199,7 @@ impl Metrics {
             kernel_splice: SpliceEvent::ALL.map(|event| fetch(&splice, &[("event", event.as_str())])),
             unexpected_connections: register(registry_mut, table::UNEXPECTED_CONNECTIONS, Counter::default()),
             real_client_table_full: register(registry_mut, table::REAL_CLIENT_TABLE_FULL, Counter::default()),
+            accept_pauses: register(registry_mut, table::ACCEPT_PAUSES, Counter::default()),
             dns_queries: DnsQueries::new(&dns_queries),
             established_closed,
             thread_calls: register(registry_mut, table::THREAD_CALLS, Family::default()),
@@ -313,6 +323,11 @@ impl Metrics {
     /// A real client's address found no room in the kernel's table.
     pub fn real_client_table_full(&self) {
         self.real_client_table_full.inc();
+    }
+
+    /// A listener could not accept, as the process or the kernel has nothing left for another connection.
+    pub fn accept_paused(&self) {
+        self.accept_pauses.inc();
     }
 
     /// A DNS query of a workload in a derived space was dealt with.

@@ -13,6 +13,7 @@ pub mod connect;
 mod context;
 mod detect;
 mod drain;
+mod endpoint;
 pub mod error;
 mod handed;
 pub mod http1;
@@ -22,6 +23,7 @@ mod record;
 mod respond;
 mod routing;
 pub mod selftest;
+mod shortage;
 mod splice;
 #[cfg(test)]
 mod tests;
@@ -36,6 +38,7 @@ use tokio::net::TcpStream;
 
 pub use context::Context;
 pub use drain::{Drain, Phase};
+pub use shortage::Shortage;
 
 use self::connect::Upstream;
 use self::detect::Detected;

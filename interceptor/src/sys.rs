@@ -175,13 +175,36 @@ pub fn unsent_bytes(socket: impl AsFd) -> io::Result<usize> {
     if result == 0 { Ok(usize::try_from(count).unwrap_or_default()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Nanoseconds of `CLOCK_MONOTONIC`: the clock of `bpf_ktime_get_ns`.
+/// Nanoseconds of `CLOCK_MONOTONIC`: the clock of `bpf_ktime_get_ns`, but for [`monotonic_offset_ns`].
 pub fn monotonic_ns() -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the kernel writes one timespec. This clock cannot fail.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
     let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
     seconds.saturating_mul(1_000_000_000).saturating_add(u64::try_from(now.tv_nsec).unwrap_or_default())
+}
+
+/// How far this process's `CLOCK_MONOTONIC` is ahead of the kernel's own: 0, unless it is in a time namespace
+/// (time_namespaces(7), Linux 5.6), which `bpf_ktime_get_ns` knows nothing of.
+///
+/// # Errors
+/// Where /proc tells something else than the manual says.
+pub fn monotonic_offset_ns() -> io::Result<i64> {
+    match std::fs::read_to_string("/proc/self/timens_offsets") {
+        Ok(text) => parse_offset(&text).ok_or_else(|| {
+            io::Error::other(format!("/proc/self/timens_offsets has no offset of the monotonic clock: {text:?}"))
+        }),
+        // Without time namespaces, or without /proc.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+        Err(error) => Err(error),
+    }
+}
+
+/// "monotonic 10 500": seconds and nanoseconds.
+fn parse_offset(text: &str) -> Option<i64> {
+    let mut words = text.lines().find_map(|line| line.strip_prefix("monotonic"))?.split_ascii_whitespace();
+    let (seconds, nanoseconds) = (words.next()?.parse::<i64>().ok()?, words.next()?.parse::<i64>().ok()?);
+    seconds.checked_mul(1_000_000_000)?.checked_add(nanoseconds)
 }
 
 /// Raises the limit of open files to what this process may have, and tells it.
@@ -364,4 +387,19 @@ pub fn query_programs(cgroup: impl AsFd, attach_type: u32) -> io::Result<Program
     }
     let count = usize::try_from(attr.prog_cnt).unwrap_or(usize::MAX);
     Ok(ProgramQuery { flags: attr.attach_flags, programs: ids.iter().copied().take(count).collect() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_offset_of_a_time_namespace_is_read_as_the_manual_says() {
+        let text = "monotonic           0         0\nboottime            0         0\n";
+        assert_eq!(parse_offset(text), Some(0));
+        assert_eq!(parse_offset("monotonic  -86400  500\nboottime 7 0\n"), Some(-86_399_999_999_500));
+        assert_eq!(parse_offset("boottime 7 0\n"), None);
+        assert_eq!(parse_offset("monotonic soon 0\n"), None);
+        assert!(monotonic_offset_ns().is_ok());
+    }
 }

@@ -81,6 +81,7 @@ fn context() -> Context {
         neighbours: Default::default(),
         inherited: Default::default(),
         drain: Default::default(),
+        shortage: Default::default(),
     }
 }
 

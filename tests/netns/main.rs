@@ -23,6 +23,8 @@ mod established;
 #[cfg(test)]
 mod families;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod flows;
 #[cfg(test)]
 mod hang;

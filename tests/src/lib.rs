@@ -19,6 +19,7 @@ pub mod guardian;
 pub mod http;
 pub mod kubelet;
 pub mod lab;
+pub mod link;
 pub mod listening;
 pub mod manifests;
 pub mod netns;

@@ -73,7 +73,7 @@ impl Parts {
         let kernel = Kernel::load(options.ebpf_log, programs, maps)?;
         let snapshot = Arc::new(ArcSwap::from_pointee(first_snapshot(config, options)));
         let hub = Arc::new(Hub::new(config.flows.capacity));
-        let metrics = Arc::new(Metrics::new());
+        let metrics = Arc::new(Metrics::with_log(&options.log));
         let status = Arc::new(StatusBoard::new(source.0, source.1));
         let destinations = Arc::new(Destinations::new(config.capture.outbound_port));
         let counters = kernel.counters()?;
@@ -224,6 +224,7 @@ impl Shared {
             neighbours: self.neighbours,
             inherited: Default::default(),
             drain: Default::default(),
+            shortage: Default::default(),
         };
         Contexts { proxy, dns }
     }

@@ -103,7 +103,7 @@ pub(super) const KEYS: &[Key] = &[
     key("capture.close_established", "true or false", Default("false"), "Whether connections that a workload made before their destination became captured are closed, so that keep-alive pools are routed at once. A request under way on one of them fails."),
     key("proxy", "mapping", Optional("its defaults"), "The data path's bounds and deadlines."),
     key("proxy.workers", "number, 0 to 256", Default("0"), "Worker threads; 0 is one per CPU, but at most 4."),
-    key("proxy.connect_timeout", TIMEOUT, Default("10s"), "For a connection to an upstream; then the request gets a 504."),
+    key("proxy.connect_timeout", TIMEOUT, Default("10s"), "For a connection to an upstream; then the request goes to another ready endpoint of the same copy, three in all, or gets a 504."),
     key("proxy.detect_timeout", TIMEOUT, Default("1s"), "In all, for the first bytes of a connection to become recognisable; then it is passed on unparsed."),
     key("proxy.head_timeout", TIMEOUT, Default("30s"), "For the rest of a request head that has begun to arrive; bounds slow clients."),
     key("proxy.first_byte_timeout", "duration, 100ms to 1h, or `off`", Default("off"), "For the first byte of a response; then the request gets a 504. Off: as long as the application takes, as without the agent."),

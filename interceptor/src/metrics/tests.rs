@@ -9,7 +9,10 @@ use crate::flow::{Note, samples};
 
 /// Everything that the agent can count, counted once.
 fn moved() -> Metrics {
-    let metrics = Metrics::new();
+    let log = LogCounts::default();
+    log.left_out.inc_by(6);
+    log.lost.inc_by(7);
+    let metrics = Metrics::with_log(&log);
     metrics.connection_opened(Direction::Outbound);
     metrics.connection_opened(Direction::Inbound);
     metrics.connection_opened(Direction::Inbound);
@@ -30,6 +33,7 @@ fn moved() -> Metrics {
     metrics.thread_calls("web").count(CallOrigin::SeveralThreads);
     metrics.unexpected_connection();
     metrics.real_client_table_full();
+    metrics.accept_paused();
     metrics.set_kernel_reader(Box::new(|| (100..).take(counters::COUNT as usize).collect()));
     metrics
 }
@@ -74,6 +78,9 @@ fn every_metric_is_moved_by_what_it_counts() {
         r#"interceptor_thread_calls_total{workload="web",origin="several_threads"} 1"#,
         r#"interceptor_unexpected_connections_total 1"#,
         r#"interceptor_real_client_table_full_total 1"#,
+        r#"interceptor_accept_pauses_total 1"#,
+        r#"interceptor_log_lines_left_out_total 6"#,
+        r#"interceptor_log_lines_lost_total 7"#,
         concat!(r#"interceptor_build_info{version=""#, env!("CARGO_PKG_VERSION"), r#""} 1"#),
     ] {
         assert!(text.lines().any(|found| found == line), "no line {line} in\n{text}");

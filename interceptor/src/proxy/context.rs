@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::drain::Drain;
 use super::http1::Inherited;
+use super::shortage::Shortage;
 use crate::captured::Destinations;
 use crate::config::Proxy;
 use crate::flow::{Hub, Record};
@@ -50,6 +51,8 @@ pub struct Context {
     pub inherited: Inherited,
     /// Whether the agent is about to end.
     pub drain: Drain,
+    /// Whether sockets cannot be made at the moment.
+    pub shortage: Shortage,
 }
 
 /// Destinations that are remembered as HTTP; beyond that the memory starts anew.

@@ -169,10 +169,12 @@ async fn handle(
                 continue;
             }
             End::Done { reusable } => {
+                // Not where it was to lead at first, if that could not be reached.
+                let place = request.key();
                 request.finish(connection, &exchange);
                 let more_can_come = !client.ended || !client.buffer.is_empty();
                 if reusable && more_can_come && upstream.side.buffer.is_empty() {
-                    upstreams.put(key, upstream);
+                    upstreams.put(place, upstream);
                     return Outcome::Next;
                 }
                 return Outcome::Close;

@@ -28,9 +28,14 @@ impl Answer {
         let status = match error.kind {
             ConnectErrorKind::Refused | ConnectErrorKind::Unreachable(_) => 502,
             ConnectErrorKind::TimedOut => 504,
-            ConnectErrorKind::Socket(_) => 503,
+            ConnectErrorKind::NoPort | ConnectErrorKind::Socket(_) => 503,
         };
         Self { status, reason: error.reason(), side: error.side(), error: error.to_string() }
+    }
+
+    /// Whether nobody was there to be asked.
+    pub(super) fn is_unreachable(&self) -> bool {
+        matches!(self.reason, "upstream_refused" | "upstream_timeout" | "upstream_unreachable")
     }
 
     /// For a request head that is not passed on.

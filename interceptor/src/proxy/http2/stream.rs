@@ -78,26 +78,30 @@ pub(super) async fn serve(
     drop(lease);
 }
 
-/// A connection with room, unless the client takes its request back meanwhile.
+/// A connection with room, unless the client takes its request back meanwhile. To another endpoint where the one that was
+/// chosen cannot be reached.
 async fn obtain(
     upstreams: &Upstreams,
     flight: &mut InFlight,
     respond: &mut SendResponse<Bytes>,
 ) -> Result<Lease, Option<Answer>> {
-    let obtained = tokio::select! {
-        biased;
-        lease = upstreams.get(flight.key()) => Some(lease),
-        _ = poll_fn(|cx| respond.poll_reset(cx)) => None,
-    };
-    match obtained {
-        Some(Ok(lease)) => {
-            flight.note_connect(lease.took);
-            Ok(lease)
-        }
-        Some(Err(answer)) => Err(Some(answer)),
-        None => {
-            client_left(flight, Reason::CANCEL);
-            Err(None)
+    loop {
+        let obtained = tokio::select! {
+            biased;
+            lease = upstreams.get(flight.key()) => Some(lease),
+            _ = poll_fn(|cx| respond.poll_reset(cx)) => None,
+        };
+        match obtained {
+            Some(Ok(lease)) => {
+                flight.note_connect(lease.took);
+                return Ok(lease);
+            }
+            Some(Err(answer)) if answer.is_unreachable() && flight.move_on() => {}
+            Some(Err(answer)) => return Err(Some(answer)),
+            None => {
+                client_left(flight, Reason::CANCEL);
+                return Err(None);
+            }
         }
     }
 }

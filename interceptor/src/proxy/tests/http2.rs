@@ -400,6 +400,26 @@ fn a_server_that_cannot_be_used_is_said_so_in_the_clients_own_way() {
 }
 
 #[test]
+fn a_stream_whose_endpoint_refuses_goes_to_another_one_of_the_same_copy() {
+    play(async {
+        let (own, mut live) = (Backend::new().await, Backend::new().await);
+        let copies = vec![("user", peer::nobody().await)];
+        let setup = Setup { copies, beside: vec![live.server.address], ..Setup::default() };
+        let world = World::new(own.server.address, setup).await;
+        let session = world.call("").await;
+        let mut send = client(&session).await;
+        let response = send.send_request(get("/", &[("azds-route-as", "user")]), true).unwrap().0;
+        live.call().await.1.send_response(Response::new(()), true).unwrap();
+        assert_eq!(response.await.unwrap().status(), 200);
+        let records = over(session, send).await;
+        assert_eq!(records.request(), (Some(200), "redirected", "routed"));
+        let request = &records.requests[0];
+        assert_eq!(request.target.as_ref().map(|target| target.address), Some(live.server.address));
+        assert!(request.notes.iter().any(|note| note == crate::flow::Note::AnotherEndpoint));
+    });
+}
+
+#[test]
 fn a_server_that_leaves_gets_no_new_streams_and_finishes_those_it_has() {
     play(async {
         let server = Server::new().await;

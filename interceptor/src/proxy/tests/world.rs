@@ -33,6 +33,8 @@ const OWN_NETNS: &str = "/proc/self/ns/net";
 pub(super) struct Setup {
     /// Spaces derived from `default` with their copy of `b`.
     pub(super) copies: Vec<(&'static str, SocketAddr)>,
+    /// Further endpoints of each copy.
+    pub(super) beside: Vec<SocketAddr>,
     /// Spaces derived from `default` that have no copy of `b`.
     pub(super) bare: Vec<&'static str>,
     /// The space that `caller` lives in.
@@ -124,6 +126,7 @@ impl World {
             neighbours: Default::default(),
             inherited: Default::default(),
             drain: Default::default(),
+            shortage: Default::default(),
         };
         let workload = Captured {
             name: Arc::from("caller"),
@@ -285,6 +288,16 @@ pub(super) fn routing() -> Routing {
 
 /// Built by hand: a file may not name loopback addresses.
 fn topology(origin: SocketAddr, setup: &Setup) -> Topology {
+    let further = |address: &SocketAddr| EndpointSpec {
+        address: address.ip(),
+        ready: true,
+        ports: vec![(setup.port.to_owned(), address.port())],
+    };
+    let endpoints = |address: SocketAddr| {
+        let first = EndpointSpec { address: address.ip(), ready: true, ports: Vec::new() };
+        let beside: &[SocketAddr] = if address == origin { &[] } else { &setup.beside };
+        std::iter::once(first).chain(beside.iter().map(further)).collect()
+    };
     let service = |space: &str, address: SocketAddr| ServiceSpec {
         name: "b".to_owned(),
         space: space.to_owned(),
@@ -295,7 +308,7 @@ fn topology(origin: SocketAddr, setup: &Setup) -> Topology {
             target_port: address.port(),
             app_protocol: setup.app_protocol.map(str::to_owned),
         }],
-        endpoints: vec![EndpointSpec { address: address.ip(), ready: true, ports: Vec::new() }],
+        endpoints: endpoints(address),
         endpoints_are_destinations: true,
     };
     let root = [("default", origin)];
