@@ -30,6 +30,7 @@ pub mod preflight;
 pub mod propagate;
 pub mod proxy;
 pub mod query;
+pub mod room;
 pub mod route;
 pub mod snapshot;
 pub mod sock_diag;

@@ -16,7 +16,7 @@ use tokio::time::sleep;
 
 use crate::captured::Captured;
 use crate::net::socket::{self, Listeners};
-use crate::proxy::{self, Context};
+use crate::proxy::{self, Arrival, Context};
 use crate::route::Direction;
 
 /// How long accepting pauses when the process has no descriptors left.
@@ -132,8 +132,8 @@ impl Accepting {
             Direction::Outbound => own_address(workload, original, client),
             Direction::Inbound => client,
         };
-        let serving = proxy::serve(Rc::clone(context), Arc::clone(workload), *direction, stream, client, original);
-        tokio::task::spawn_local(serving);
+        let (context, workload) = (Rc::clone(context), Arc::clone(workload));
+        proxy::begin(Arrival { context, workload, direction: *direction, client, original }, stream);
     }
 }
 
