@@ -525,6 +525,7 @@ fn streams_whose_readers_have_stopped_are_reset_once_they_hold_too_much() {
         for response in responses {
             assert_eq!(text(response).await.0.len(), 300_000, "those before are whole");
         }
+        drop((last, senders));
         let records = over(session, send).await;
         let reasons: Vec<&str> = records.requests.iter().map(|request| request.reason).collect();
         assert_eq!(reasons.iter().filter(|reason| **reason == "agent_memory").count(), 1, "{reasons:?}");
