@@ -10,8 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 pub use report::{
-    CapturedStatus, ConnectionsStatus, DnsReport, DnsStatus, Established, FlowsStatus, HookState, HookStatus, LapseStatus, LeftOut,
-    ListenerStatus, Passed, SourceStatus, SpliceStatus, Status, WatchStatus, WorkloadState, WorkloadStatus,
+    CapturedStatus, ConnectionsStatus, DnsReport, DnsStatus, Established, FlowsStatus, HookState, HookStatus,
+    LapseStatus, LeftOut, ListenerStatus, Passed, SourceStatus, SpliceStatus, Status, WatchStatus, WorkloadState,
+    WorkloadStatus,
 };
 
 use crate::config::CapturedServices;

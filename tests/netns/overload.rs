@@ -5,8 +5,10 @@
 //! CPUs, and a p99 says nothing where they have none left.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use interceptor_tests::place::Place;
 use interceptor_tests::{Pod, Process, bins, wait};
 use serde_json::Value;
 
@@ -32,7 +34,10 @@ struct Crowded {
     stage: Stage,
     pods: Vec<Pod>,
     calm: Pod,
+    /// A server that the agent has nothing to do with.
+    apart: SocketAddr,
     memory: Memory,
+    idle: Served,
 }
 
 /// How a pod that is well-behaved was served.
@@ -59,9 +64,12 @@ impl Crowded {
         scene.config.set("proxy", "max_buffered_bytes", HELD);
         let pods = (0..pods).map(|n| scene.caller(&format!("pod-{n}"), Some("default"))).collect();
         let calm = scene.caller("beside", Some("default"));
+        let apart = scene.program("apart", 8080, &["crowd-server", "--listen", "[::]:8080"]).at(8080);
         let mut stage = scene.start();
         let memory = Memory::limit(stage.agent.process().pid(), MEMORY);
-        Crowded { stage, pods, calm, memory }
+        let idle = probe(&calm, vip(20), Duration::from_millis(1500));
+        assert_eq!(idle.failed, serde_json::json!({}));
+        Crowded { stage, pods, calm, apart, memory, idle }
     }
 
     /// Has every pod be a crowd of that kind.
@@ -71,39 +79,37 @@ impl Crowded {
         self.pods.iter().map(|pod| pod.spawn(bins::pod().unwrap(), args).unwrap()).collect()
     }
 
-    /// Asks for so long in the pod beside.
-    fn probe(&self, long: Duration) -> Served {
-        let (to, ms) = (vip(20).to_string(), long.as_millis().to_string());
-        let output = self.calm.output(bins::pod().unwrap(), ["probe", "--to", &to, "--for-ms", &ms]).unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let said: Value = serde_json::from_slice(&output.stdout).unwrap();
-        let time = |key: &str| Duration::from_micros(said[key].as_u64().unwrap());
-        let answered = said["answered"].as_u64().unwrap();
-        let [p50, p99, max] = ["p50_us", "p99_us", "max_us"].map(time);
-        Served { p50, p99, max, answered, failed: said["failed"].clone() }
-    }
-
-    /// The pod beside is served, all of it, and as fast as on an idle agent.
-    fn assert_served(&self, idle: &Served, busy: &Served) {
-        assert_eq!(busy.failed, serde_json::json!({}), "{busy:?}");
-        assert!(busy.answered > 50, "{busy:?}");
-        assert!(busy.p99 <= (idle.p99 * 2).max(idle.p99 + MARGIN), "p99 {:?} instead of {:?}", busy.p99, idle.p99);
-    }
-
-    /// What the crowd may cost while it does that: an idle agent first, then the crowd. Gives what became of it.
+    /// Has the crowd do that while the pod beside is asked, and a client that no hook sees. Gives what became of the crowd.
     fn endures(&mut self, kind: &str, count: usize, rate: usize, long: Duration) -> BTreeMap<String, u64> {
-        let idle = self.probe(Duration::from_millis(1500));
         let crowd = self.crowd(kind, count, rate);
-        let busy = self.probe(long);
+        let (busy, direct) = std::thread::scope(|scope| {
+            let direct = scope.spawn(|| probe(self.stage.scene.lab.on_node(), self.apart, long));
+            (probe(&self.calm, vip(20), long), direct.join().unwrap())
+        });
         let outcomes = outcomes(&crowd);
         let resident = self.resident();
+        let idle = &self.idle;
         println!(
             "{kind}: {count} × {} → {outcomes:?}; beside: p50 {:?} → {:?}, p99 {:?} → {:?}, max {:?} → {:?}, {} answered; \
-             resident {} MiB at most, charged {} MiB",
-            self.pods.len(), idle.p50, busy.p50, idle.p99, busy.p99, idle.max, busy.max, busy.answered,
-            resident >> 20, self.memory.peak() >> 20,
+             without the agent at the same time p50 {:?}, p99 {:?}; resident {} MiB at most, charged {} MiB",
+            self.pods.len(),
+            idle.p50,
+            busy.p50,
+            idle.p99,
+            busy.p99,
+            idle.max,
+            busy.max,
+            busy.answered,
+            direct.p50,
+            direct.p99,
+            resident >> 20,
+            self.memory.peak() >> 20,
         );
-        self.assert_served(&idle, &busy);
+        assert_eq!(busy.failed, serde_json::json!({}), "{busy:?}");
+        assert!(busy.answered > 50, "{busy:?}");
+        // Where the machine itself is busy, whoever is not intercepted waits as well.
+        let limit = (idle.p99 * 2).max(idle.p99 + MARGIN).max(direct.p99 * 3);
+        assert!(busy.p99 <= limit, "p99 {:?}, at most {limit:?}", busy.p99);
         assert!(resident < MEMORY, "{resident} bytes");
         self.stage.expect_running();
         outcomes
@@ -120,6 +126,18 @@ impl Crowded {
     fn metric(&self, line: &str) -> f64 {
         samples(&self.stage).get(line).copied().unwrap_or_default()
     }
+}
+
+/// Asks for so long from there.
+fn probe(from: &Place, to: SocketAddr, long: Duration) -> Served {
+    let (to, ms) = (to.to_string(), long.as_millis().to_string());
+    let output = from.output(bins::pod().unwrap(), ["probe", "--to", &to, "--for-ms", &ms]).unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let time = |key: &str| Duration::from_micros(said[key].as_u64().unwrap());
+    let answered = said["answered"].as_u64().unwrap();
+    let [p50, p99, max] = ["p50_us", "p99_us", "max_us"].map(time);
+    Served { p50, p99, max, answered, failed: said["failed"].clone() }
 }
 
 /// What became of all connections of a crowd, once each pod has said so.
@@ -145,10 +163,10 @@ fn count(outcomes: &BTreeMap<String, u64>, what: &str) -> u64 {
 fn of_a_hundred_thousand_connections_as_many_are_held_as_there_is_room_and_all_others_are_told() {
     let mut crowded = Crowded::new("offered", 3);
     let each = 33_334;
-    let outcomes = crowded.endures("ask", each, 4000, Duration::from_secs(8));
-    // Three that take all they can have a quarter each, and leave one.
-    let (held, share) = (count(&outcomes, "held"), ROOM as u64 / 4);
-    assert!((3 * share - 30..=3 * share + 30).contains(&held), "{outcomes:?}");
+    let outcomes = crowded.endures("ask", each, 3000, Duration::from_secs(9));
+    // Of three that take all they can each has a quarter and one is left; somewhat more where one of them came late.
+    let (held, room) = (count(&outcomes, "held"), ROOM as u64);
+    assert!((room * 3 / 4 - 50..room * 7 / 8).contains(&held), "{outcomes:?}");
     let (told, reset) = (count(&outcomes, "told"), count(&outcomes, "reset"));
     assert_eq!(held + told + reset, 3 * each as u64, "{outcomes:?}");
     assert!(told > 100, "{outcomes:?}");
@@ -168,7 +186,7 @@ fn of_a_hundred_thousand_connections_as_many_are_held_as_there_is_room_and_all_o
 #[test]
 fn readers_that_stop_and_writers_that_crawl_cost_others_nothing() {
     let mut crowded = Crowded::new("slow", 1);
-    let long = Duration::from_secs(4);
+    let long = Duration::from_millis(3500);
     for (kind, connections) in
         [("no-readers", 500), ("opaque-no-readers", 200), ("slow-heads", 2000), ("slow-bodies", 500)]
     {
@@ -180,7 +198,7 @@ fn readers_that_stop_and_writers_that_crawl_cost_others_nothing() {
 #[test]
 fn heads_that_are_made_to_be_large_find_no_more_memory_than_there_is() {
     let mut crowded = Crowded::new("heads", 1);
-    let long = Duration::from_secs(4);
+    let long = Duration::from_millis(3500);
     // 60 KB of each are held, of which 48 KiB count; one workload holds at most a half, on each worker.
     let outcomes = crowded.endures("large-heads", 1000, 1000, long);
     let most = HELD as u64 / 2 / (48 << 10);
@@ -188,18 +206,18 @@ fn heads_that_are_made_to_be_large_find_no_more_memory_than_there_is() {
     assert!((most / 2..=most + 2).contains(&held), "{held} held, {most} fit");
     assert_eq!(held + count(&outcomes, "told") + count(&outcomes, "reset"), 1000, "{outcomes:?}");
     // A hundred streams of 60 KB each.
-    let outcomes = crowded.endures("http2-bombs", 100, 200, long);
+    let outcomes = crowded.endures("http2-bombs", 100, 50, long);
     assert_eq!(count(&outcomes, "held"), 100, "{outcomes:?}");
     let refused = crowded.stage.flows(&["--status", "503"]).len();
     assert!(refused > 5000, "{refused} streams were refused");
-    let outcomes = crowded.endures("http2-heads", 100, 200, long);
+    let outcomes = crowded.endures("http2-heads", 100, 50, long);
     assert_eq!(count(&outcomes, "held"), 0, "{outcomes:?}");
 }
 
 #[test]
 fn clients_that_connect_and_leave_cost_others_nothing() {
     let mut crowded = Crowded::new("leave", 2);
-    let outcomes = crowded.endures("leave", 10_000, 2500, Duration::from_secs(4));
+    let outcomes = crowded.endures("leave", 10_000, 2000, Duration::from_secs(4));
     assert_eq!(count(&outcomes, "left"), 20_000, "{outcomes:?}");
     let gone = wait::until(PATIENCE, "the connections to be gone", || {
         let open = crowded.stage.agent.status()?["connections"]["open"].as_u64().unwrap();

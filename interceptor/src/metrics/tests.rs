@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use interceptor_common::counters;
 
 use super::*;
-use crate::room::Refused;
 use crate::flow::{Note, samples};
+use crate::room::Refused;
 
 /// Everything that the agent can count, counted once.
 fn moved() -> Metrics {

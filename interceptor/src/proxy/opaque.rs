@@ -96,7 +96,8 @@ pub(super) async fn relay(connection: &mut Connection, mut client: Side, upstrea
     connection.record.target(target, &upstream);
     let context = &connection.context;
     let (splice, drain, budget) = (context.settings.splice, &context.drain, &context.budget);
-    let means = Means { splice, kernel: &context.kernel, metrics: &context.metrics, after: SPLICE_AFTER, drain, budget };
+    let means =
+        Means { splice, kernel: &context.kernel, metrics: &context.metrics, after: SPLICE_AFTER, drain, budget };
     let Upstream { side: mut server, .. } = upstream;
     let moved = pump(means, &mut client, &mut server).await;
     connection.record.add_bytes(moved.up, moved.down);

@@ -50,7 +50,8 @@ impl Answer {
 
     /// For what would have the agent hold more for a workload's peers that do not keep up than it leaves for others.
     pub(super) fn no_memory(what: &str) -> Self {
-        let error = format!("{what}: the workload's connections hold as many bytes as are left (proxy.max_buffered_bytes)");
+        let error =
+            format!("{what}: the workload's connections hold as many bytes as are left (proxy.max_buffered_bytes)");
         Self { status: 503, reason: "agent_memory", side: ErrorSide::Agent, error }
     }
 

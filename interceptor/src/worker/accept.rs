@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
+use tokio::task::yield_now;
 use tokio::time::sleep;
 
 use crate::captured::Captured;
@@ -21,6 +22,10 @@ use crate::route::Direction;
 
 /// How long accepting pauses when the process has no descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Connections that a listener takes before it lets everything else have its turn: a flood at one must not hold up the
+/// connections of others.
+const BURST: usize = 8;
 
 /// One set of a workload's listeners; dropping it closes them.
 pub(super) struct Open {
@@ -88,7 +93,10 @@ struct Accepting {
 impl Accepting {
     /// Accepts until the workload is closed.
     async fn run(self, mut closed: watch::Receiver<()>) {
-        loop {
+        for turn in 1_usize.. {
+            if turn.is_multiple_of(BURST) {
+                yield_now().await;
+            }
             let accepted = tokio::select! {
                 biased;
                 _ = closed.changed() => return,

@@ -29,6 +29,9 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// Between two rounds of new connections.
 const TICK: Duration = Duration::from_millis(10);
 
+/// Connections of one crowd whose outcome is not known yet: fewer than it has descriptors for.
+const IN_FLIGHT: usize = 4000;
+
 /// A whole head that is as large as the interceptor lets pass.
 const LARGE: usize = 60_000;
 
@@ -86,6 +89,9 @@ async fn all(crowd: &Crowd) -> Result<Vec<Outcome>> {
             let crowd = Rc::clone(&crowd);
             connections.spawn_local(async move { one(&crowd).await });
             made += 1;
+            if connections.len() >= IN_FLIGHT {
+                break;
+            }
         }
         while let Some(outcome) = connections.try_join_next() {
             outcomes.push(outcome.context("a connection's task")?);
@@ -99,7 +105,15 @@ async fn all(crowd: &Crowd) -> Result<Vec<Outcome>> {
 
 /// What `--kind` takes.
 const KINDS: [&str; 9] = [
-    "ask", "leave", "slow-heads", "slow-bodies", "large-heads", "no-readers", "opaque-no-readers", "http2-bombs", "http2-heads",
+    "ask",
+    "leave",
+    "slow-heads",
+    "slow-bodies",
+    "large-heads",
+    "no-readers",
+    "opaque-no-readers",
+    "http2-bombs",
+    "http2-heads",
 ];
 
 async fn one(crowd: &Crowd) -> Outcome {
@@ -200,7 +214,8 @@ pub fn probe(to: SocketAddr, every: Duration, long: Duration) -> Result<Value> {
             }
             let asked = Instant::now();
             let mut stream = if turn.is_multiple_of(2) { None } else { kept.take() };
-            let answered = timeout(LIMIT, get(to, &mut stream)).await.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()));
+            let answered =
+                timeout(LIMIT, get(to, &mut stream)).await.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()));
             match answered {
                 Ok(()) => took.push(asked.elapsed()),
                 Err(error) => *failed.entry(cause(&error).to_owned()).or_default() += 1,
@@ -210,7 +225,9 @@ pub fn probe(to: SocketAddr, every: Duration, long: Duration) -> Result<Value> {
         took.sort_unstable();
         let at = |share: usize| took.get(took.len() * share / 1000).or(took.last()).map_or(0, Duration::as_micros);
         let us = |share| u64::try_from(at(share)).unwrap_or(u64::MAX);
-        Ok(json!({ "answered": took.len(), "failed": failed, "p50_us": us(500), "p99_us": us(990), "max_us": us(1000) }))
+        Ok(
+            json!({ "answered": took.len(), "failed": failed, "p50_us": us(500), "p99_us": us(990), "max_us": us(1000) }),
+        )
     })
 }
 

@@ -4,8 +4,8 @@
 //! response without messages (trailers only).
 
 use bytes::Bytes;
-use h2::server::SendResponse;
 use h2::Reason;
+use h2::server::SendResponse;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, SERVER};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 

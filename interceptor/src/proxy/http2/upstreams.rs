@@ -121,7 +121,11 @@ impl Upstreams {
             }
             let Some((dial, ours)) = self.dial(key) else {
                 let crowded = || Answer::no_memory("one more connection to an upstream");
-                return self.places.with(key, |place| place.idlest()).map(|link| Lease::new(link, took)).ok_or_else(crowded);
+                return self
+                    .places
+                    .with(key, |place| place.idlest())
+                    .map(|link| Lease::new(link, took))
+                    .ok_or_else(crowded);
             };
             dial.wait().await;
             match &*dial.outcome.borrow() {

@@ -479,7 +479,10 @@ fn streams_beyond_what_may_be_held_are_told_to_come_again() {
         let (one, other) = (origin.call().await, origin.call().await);
         for large in [3, 1] {
             let response = waiting.remove(large).await.unwrap();
-            assert_eq!((response.status(), response.headers()["retry-after"].as_bytes()), (503.try_into().unwrap(), &b"1"[..]));
+            assert_eq!(
+                (response.status(), response.headers()["retry-after"].as_bytes()),
+                (503.try_into().unwrap(), &b"1"[..])
+            );
             let (body, _) = text(response.into_body()).await;
             assert!(body.contains("max_buffered_bytes"), "{body}");
         }
