@@ -8,11 +8,13 @@ mod dns;
 mod kernel;
 mod labels;
 pub mod manager;
+mod refused;
 mod table;
 mod threads;
 mod watches;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -24,11 +26,12 @@ use serde::{Deserialize, Serialize};
 
 pub use dns::{DnsOutcome, DnsTransport};
 pub use kernel::{KernelCount, KernelReader};
+pub use refused::RefusedConnections;
 pub use table::{FAMILIES, FamilyDoc, FamilyKind, reference_markdown};
 pub use threads::{CallOrigin, ThreadCalls};
 pub use watches::WatchState;
 
-use crate::flow::{ConnectionRecord, Note, Record, RequestRecord, Verdict};
+use crate::flow::{ConnectionRecord, Note, Protocol, Record, RequestRecord, Verdict};
 use crate::route::{Direction, SpaceFrom};
 use crate::telemetry::LogCounts;
 use dns::DnsQueries;
@@ -74,6 +77,8 @@ pub struct Metrics {
     dns_queries: DnsQueries,
     established_closed: PerDirection<Counter>,
     thread_calls: threads::Calls,
+    refused_connections: refused::Refused,
+    turned_away: AtomicU64,
     kernel: Arc<KernelCounters>,
 }
 
@@ -203,6 +208,8 @@ impl Metrics {
             dns_queries: DnsQueries::new(&dns_queries),
             established_closed,
             thread_calls: register(registry_mut, table::THREAD_CALLS, Family::default()),
+            refused_connections: register(registry_mut, table::REFUSED_CONNECTIONS, Family::default()),
+            turned_away: AtomicU64::new(0),
             kernel,
             registry,
         }
@@ -217,6 +224,28 @@ impl Metrics {
     /// A connection that was accepted is gone.
     pub fn connection_closed(&self, direction: Direction) {
         self.open.of(direction).dec();
+    }
+
+    /// A connection found no place.
+    pub fn connection_turned_away(&self) {
+        self.turned_away.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many found no place, whatever workload they were of.
+    pub fn turned_away(&self) -> u64 {
+        self.turned_away.load(Ordering::Relaxed)
+    }
+
+    /// A connection was refused for want of a place and has no record.
+    pub fn connection_refused(&self, direction: Direction, reason: &'static str) {
+        self.opened.of(direction).inc();
+        let labels = ConnectionLabels {
+            direction: direction.as_str(),
+            protocol: Protocol::Unknown.as_str(),
+            verdict: Verdict::Refused.as_str(),
+            reason,
+        };
+        self.connections.get_or_create(&labels).inc();
     }
 
     /// A record was finished.
@@ -266,6 +295,16 @@ impl Metrics {
     /// That workload's threads are not followed any more.
     pub fn forget_thread_calls(&self, workload: &str) {
         threads::forget(&self.thread_calls, workload);
+    }
+
+    /// The counters of a workload whose connections find no place.
+    pub fn refused_connections(&self, workload: &str) -> RefusedConnections {
+        RefusedConnections::of(&self.refused_connections, workload)
+    }
+
+    /// That workload is not captured any more.
+    pub fn forget_refused_connections(&self, workload: &str) {
+        refused::forget(&self.refused_connections, workload);
     }
 
     /// A follower was too slow for so many flow records.

@@ -6,18 +6,20 @@
 mod report;
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 pub use report::{
-    CapturedStatus, DnsReport, DnsStatus, Established, FlowsStatus, HookState, HookStatus, LapseStatus, LeftOut,
-    ListenerStatus, Passed, SourceStatus, SpliceStatus, Status, WatchStatus, WorkloadState, WorkloadStatus,
+    CapturedStatus, ConnectionsStatus, DnsReport, DnsStatus, Established, FlowsStatus, HookState, HookStatus,
+    LapseStatus, LeftOut, ListenerStatus, Passed, SourceStatus, SpliceStatus, Status, WatchStatus, WorkloadState,
+    WorkloadStatus,
 };
 
 use crate::config::CapturedServices;
 use crate::flow::Hub;
 use crate::metrics::{DnsOutcome, Metrics, WatchState, WorkloadCounts};
 use crate::privileges::Confinement;
+use crate::room::Room;
 use crate::snapshot::Snapshot;
 
 /// How the agent is.
@@ -43,6 +45,7 @@ struct Board {
     workers: usize,
     splice: SpliceStatus,
     dns: DnsReport,
+    room: Option<Arc<Room>>,
 }
 
 /// How many addresses of the snapshot are captured; see [`CapturedStatus`].
@@ -165,6 +168,11 @@ impl StatusBoard {
         self.board().workers = workers;
     }
 
+    /// How many connections the agent takes.
+    pub fn set_room(&self, room: Arc<Room>) {
+        self.board().room = Some(room);
+    }
+
     /// How opaque bytes move and why so.
     pub fn set_splice(&self, backend: &str, why: &str) {
         self.board().splice =
@@ -242,6 +250,7 @@ impl StatusBoard {
             workers: board.workers,
             privileges: Confinement::default(),
             splice: SpliceStatus { events: metrics.kernel_splice_events(), ..board.splice.clone() },
+            connections: board.room.as_deref().map(|room| ConnectionsStatus::of(room, metrics)).unwrap_or_default(),
             flows,
             dns: DnsStatus {
                 captured: board.dns.clone(),

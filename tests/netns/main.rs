@@ -37,6 +37,8 @@ mod metrics;
 #[cfg(test)]
 mod opaque;
 #[cfg(test)]
+mod overload;
+#[cfg(test)]
 mod pods;
 #[cfg(test)]
 mod probes;

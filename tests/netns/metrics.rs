@@ -13,9 +13,10 @@ use crate::stage::{Client, LIMIT, Scene, Stage, ask, bare_service, dial, vip, vi
 /// Where the agent serves them, on the node.
 pub(crate) const ENDPOINT: &str = "127.0.0.1:15020";
 
-/// Families that the Kubernetes source, the ingress manager, DNS or `propagate: thread` alone moves; their own tests look at
-/// them.
-const OF_OTHERS: [&str; 4] = ["interceptor_watch", "interceptor_ingress", "interceptor_dns", "interceptor_thread"];
+/// Families that the Kubernetes source, the ingress manager, DNS, `propagate: thread` or too many connections alone move;
+/// their own tests look at them.
+const OF_OTHERS: [&str; 5] =
+    ["interceptor_watch", "interceptor_ingress", "interceptor_dns", "interceptor_thread", "interceptor_refused"];
 
 /// Families that stand at 0 after a run in which nothing went wrong, no connection was to be closed (`established`), none
 /// was handed to the kernel (`opaque::kernel`) and no request's space was in doubt (`propagation`).

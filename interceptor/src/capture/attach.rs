@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::AtomicBool;
 
 use interceptor_common as common;
 
@@ -138,7 +138,8 @@ pub(super) fn attach(
         cookie,
         addresses: workload.addresses.clone(),
         cgroup,
-        open: AtomicUsize::new(0),
+        open: Arc::default(),
+        turned_away: Default::default(),
         threads: Threads::default(),
         refused: AtomicBool::new(false),
         memory: Memory::new(PropagateMode::Off),

@@ -329,6 +329,7 @@ impl Controller {
         let Some(attached) = self.workloads.remove(name) else { return };
         self.names.forget(&mut self.maps, name);
         self.parts.metrics.forget_thread_calls(name);
+        self.parts.metrics.forget_refused_connections(name);
         let captured = &attached.captured;
         // First the peers, so that nothing arrives at another pod as routed that was not.
         self.forget_peers(|ip| !captured.addresses.contains(ip));

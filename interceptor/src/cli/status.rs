@@ -5,7 +5,7 @@ use super::args::OutputMode;
 use super::client::Client;
 use super::output::{Screen, Style, clean};
 use super::table::{Cell, Table, row};
-use crate::status::{DnsStatus, HookState, Status, WatchStatus, WorkloadState};
+use crate::status::{ConnectionsStatus, DnsStatus, HookState, Status, WatchStatus, WorkloadState};
 
 pub(super) fn show(client: &Client, mode: OutputMode, screen: &mut Screen<'_>) -> anyhow::Result<Ended> {
     let lines = client.lines("/v1/status")?;
@@ -87,6 +87,13 @@ fn summary(status: &Status, screen: &mut Screen<'_>) -> anyhow::Result<()> {
     let kernel =
         if splice.backend == "kernel" { format!(": {handed} handed over, {left} left") } else { String::new() };
     fact(screen, "opaque", &format!("{} ({}){kernel}", splice.backend, splice.why))?;
+    let ConnectionsStatus { open, limit, why, refused, buffered_bytes } = &status.connections;
+    if *limit > 0 {
+        let held = buffered_bytes >> 20;
+        let text = format!("{open} of {limit} connections ({why}), {refused} refused; at most {held} MiB held");
+        let style = if *refused > 0 { Style::Warn } else { Style::Plain };
+        fact(screen, "room", &screen.paint(style, &text))?;
+    }
     let flows = &status.flows;
     let (kept, capacity) = (flows.kept, flows.capacity);
     fact(screen, "flows", &format!("{kept} of {capacity} kept, {} published, {} lost", flows.published, flows.lost))?;

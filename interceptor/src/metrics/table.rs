@@ -71,6 +71,8 @@ families! {
         "Intercepted connections that are open now";
     CONNECTIONS = "interceptor_connections_total", Counter, ["direction", "protocol", "verdict", "reason"],
         "Intercepted connections that ended, by what was spoken, what became of them and why";
+    REFUSED_CONNECTIONS = "interceptor_refused_connections_total", Counter, ["workload", "reason"],
+        "Connections of a workload that found no place: too_many_connections (proxy.max_connections), or agent_full, as it had as many as were left of proxy.max_connections_total (decisions/0018-overload.md). A workload shows from its first one on";
     REQUESTS = "interceptor_requests_total", Counter, ["direction", "verdict", "reason", "status_class"],
         "HTTP requests that ended, by what became of them, why, and the class of the answer's status (none without an answer)";
     REQUEST_DURATION = "interceptor_request_duration_seconds", Histogram, ["direction", "verdict"],

@@ -11,11 +11,16 @@ use std::sync::Arc;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
+use tokio::task::yield_now;
 
 use crate::captured::Captured;
 use crate::net::socket::{self, Listeners};
-use crate::proxy::{self, Context, Shortage};
+use crate::proxy::{self, Arrival, Context, Shortage};
 use crate::route::Direction;
+
+/// Connections that a listener takes before it lets everything else have its turn: a flood at one must not hold up the
+/// connections of others.
+const BURST: usize = 8;
 
 /// One set of a workload's listeners; dropping it closes them.
 pub(super) struct Open {
@@ -84,7 +89,10 @@ impl Accepting {
     /// Accepts until the workload is closed.
     async fn run(self, mut closed: watch::Receiver<()>) {
         let shortage = &self.context.shortage;
-        loop {
+        for turn in 1_usize.. {
+            if turn.is_multiple_of(BURST) {
+                yield_now().await;
+            }
             while shortage.holds_accepting() {
                 self.context.metrics.accept_paused();
                 shortage.pause().await;
@@ -139,8 +147,8 @@ impl Accepting {
             Direction::Outbound => own_address(workload, original, client),
             Direction::Inbound => client,
         };
-        let serving = proxy::serve(Rc::clone(context), Arc::clone(workload), *direction, stream, client, original);
-        tokio::task::spawn_local(serving);
+        let (context, workload) = (Rc::clone(context), Arc::clone(workload));
+        proxy::begin(Arrival { context, workload, direction: *direction, client, original }, stream);
     }
 }
 

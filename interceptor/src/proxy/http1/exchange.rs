@@ -3,10 +3,12 @@
 //! Called by `serve` with the request's head parsed and its upstream chosen. Knows nothing of routing and records.
 
 use std::io;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use super::head::{self, HeadError, RequestKind, ResponseHead};
 use super::message::{Edit, Message, MoveError};
+use crate::net::budget::Account;
 use crate::net::side::Side;
 
 /// How an exchange ended.
@@ -49,6 +51,9 @@ pub enum Failure {
     /// The upstream's response head is larger than the bound.
     #[error("the upstream's response head is larger than max_head_bytes")]
     LargeResponse,
+    /// The upstream's response head is larger than what can be held for it at the moment.
+    #[error("the upstream's response head of more than 16 KiB")]
+    Crowded,
 }
 
 /// A request and its response under way.
@@ -65,6 +70,7 @@ pub struct Exchange {
     /// The client's end was passed on to the upstream.
     end_told: bool,
     max_head: usize,
+    account: Rc<Account>,
     may_splice: bool,
     /// The client is told that this exchange is the connection's last.
     last: bool,
@@ -98,12 +104,12 @@ pub struct RequestFacts {
 
 impl Exchange {
     /// An exchange that begins with `request`, whose head is at the front of the client's buffer.
-    pub fn new(mut request: Message, facts: RequestFacts, max_head: usize) -> Self {
+    pub fn new(mut request: Message, facts: RequestFacts, max_head: usize, account: &Rc<Account>) -> Self {
         if facts.reused && facts.idempotent && request.is_buffered() {
             request.hold();
         }
         if facts.may_splice {
-            request.allow_splice();
+            request.allow_splice(account.budget());
         }
         Self {
             kind: facts.kind,
@@ -116,6 +122,7 @@ impl Exchange {
             sent: 0,
             end_told: false,
             max_head,
+            account: Rc::clone(account),
             may_splice: facts.may_splice,
             last: false,
         }
@@ -230,7 +237,9 @@ impl Exchange {
                         if upstream.buffer.len() >= self.max_head {
                             return Poll::Ready(Err(End::Failed(Failure::LargeResponse)));
                         }
-                        upstream.buffer.grow(self.max_head);
+                        if !upstream.buffer.grow(self.max_head, &self.account) {
+                            return Poll::Ready(Err(End::Failed(Failure::Crowded)));
+                        }
                     }
                     Ok(None) => {}
                 }
@@ -256,7 +265,7 @@ impl Exchange {
         let broken = |error| End::Failed(Failure::Response(MoveError::Chunk(error)));
         let mut message = Message::new(upstream, head.len, framing).map_err(broken)?;
         if self.may_splice {
-            message.allow_splice();
+            message.allow_splice(self.account.budget());
         }
         if interim {
             self.response = Response::Interim(message);

@@ -127,6 +127,7 @@ impl RequestInFlight {
                 (ErrorSide::Upstream, io_reason(ErrorSide::Upstream, error))
             }
             Failure::Slow => (ErrorSide::Upstream, "first_byte_timeout"),
+            Failure::Crowded => (ErrorSide::Agent, "agent_memory"),
             Failure::Ending => (ErrorSide::Agent, "drain_timeout"),
             Failure::NoResponse(_) => (ErrorSide::Upstream, "upstream_closed"),
             Failure::BadResponse(_) | Failure::LargeResponse => (ErrorSide::Upstream, "bad_response"),

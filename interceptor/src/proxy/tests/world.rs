@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::AtomicBool;
 
 use arc_swap::ArcSwap;
 use interceptor_common::threads::{Call, Request};
@@ -20,9 +20,11 @@ use crate::config::{
 use crate::flow::{ConnectionRecord, Filter, Hub, Record, RequestRecord};
 use crate::kernel::KernelSide;
 use crate::metrics::Metrics;
+use crate::net::budget::Budget;
 use crate::net::netns::Netns;
 use crate::propagate::Memory;
-use crate::proxy::{Context, serve};
+use crate::proxy::{Arrival, Context, begin};
+use crate::room::{Limits, Room};
 use crate::route::Direction;
 use crate::snapshot::Snapshot;
 
@@ -48,6 +50,16 @@ pub(super) struct Setup {
     pub(super) mode: Option<PropagateMode>,
     /// Other rules.
     pub(super) routing: Option<Routing>,
+    /// Places for connections, where there are few.
+    pub(super) room: Option<usize>,
+    /// Bytes that may be held for peers that do not keep up, where they are few.
+    pub(super) budget: Option<usize>,
+}
+
+impl Setup {
+    fn limits(&self) -> Limits {
+        Limits { connections: self.room.unwrap_or(1000), ..Limits::default() }
+    }
 }
 
 /// What the kernel's hooks were told, and tell.
@@ -116,7 +128,9 @@ impl World {
             hub: Arc::new(Hub::new(1000)),
             metrics: Arc::new(Metrics::new()),
             destinations: Arc::new(destinations),
-            open: Arc::default(),
+            room: Arc::new(Room::new(setup.limits())),
+            budget: Rc::new(Budget::new(setup.budget.unwrap_or(64 << 20), 1000)),
+            refusals: Default::default(),
             settings: setup.settings,
             kernel: RefCell::new(Box::new(Hooks(Rc::clone(&kernel)))),
             buffers: Default::default(),
@@ -134,7 +148,8 @@ impl World {
             cookie: 1,
             addresses: vec![origin.ip()],
             cgroup: None,
-            open: AtomicUsize::new(0),
+            open: Arc::default(),
+            turned_away: Default::default(),
             threads: Threads::default(),
             refused: AtomicBool::new(false),
             memory: Memory::new(setup.mode.unwrap_or(PropagateMode::Trace)),
@@ -181,7 +196,8 @@ impl World {
             cookie: 2,
             addresses,
             cgroup: None,
-            open: AtomicUsize::new(0),
+            open: Arc::default(),
+            turned_away: Default::default(),
             threads,
             refused: AtomicBool::new(false),
             memory,
@@ -213,7 +229,8 @@ impl World {
         }
         let filled = fill(&stream);
         let (context, workload) = (Rc::clone(&self.context), Arc::clone(&self.workload));
-        let serving = tokio::task::spawn_local(serve(context, workload, direction, stream, address, self.origin));
+        let arrival = Arrival { context, workload, direction, client: address, original: self.origin };
+        let serving = begin(arrival, stream).unwrap_or_else(|| tokio::task::spawn_local(async {}));
         (Session { client, address, serving, context: Rc::clone(&self.context) }, filled)
     }
 }
