@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::process::ExitStatusExt as _;
 
-use interceptor_tests::{Agent, wait};
+use interceptor_tests::Agent;
+use nix::sys::signal::Signal;
 use serde_json::json;
 
 use crate::stage::{LIMIT, Scene, Stage, ask, routes, vip};
@@ -123,21 +125,21 @@ fn an_agent_that_is_given_no_more_than_it_keeps_does_all_of_its_work() {
 }
 
 #[test]
-fn nobody_without_the_right_to_trace_sees_the_agents_memory_or_descriptors() {
-    let mut stage = Scene::worked_example("memory").start();
-    let pid = stage.agent.process().pid();
-    let node = stage.scene.lab.on_node();
-    let refused = |set: &str, command: &[&str]| {
-        let output = node.output("setpriv", [&[set], command].concat()).unwrap();
-        String::from_utf8_lossy(&output.stderr).contains("Permission denied")
-    };
-    for file in ["mem", "fd/0"] {
-        // The shell opens it, and reads nothing.
-        let command = ["sh", "-c", &format!(": < /proc/{pid}/{file}")];
-        // Root in name, with every other capability.
-        assert!(refused("--bounding-set=-cap_19,-cap_38", &command), "{file}");
-        assert!(!refused("--bounding-set=+all", &command), "{file}");
+fn an_agent_that_crashes_leaves_nothing_of_what_it_held() {
+    let scene = Scene::worked_example("core");
+    let node = scene.lab.on_node();
+    // Cores are allowed, and would lie there.
+    let allowed = format!("cd {} && ulimit -c unlimited", scene.lab.temp().display());
+    let run = format!("{allowed} && exec \"$0\" \"$@\"");
+    let mut agent = Agent::start_unready_by(&scene.lab, &["sh", "-c", &run], &scene.config, &[]).unwrap();
+    agent.wait_ready().unwrap_or_else(|error| panic!("{error:#}"));
+    agent.process().signal(Signal::SIGABRT).unwrap();
+    let status = agent.process().wait(LIMIT).unwrap();
+    assert_eq!((status.signal(), status.core_dumped()), (Some(6), false));
+    // The opposite: anything else is dumped, unless this machine has another place for it, or none.
+    let other = node.output("sh", ["-c", &format!("{allowed} && kill -ABRT $$")]).unwrap().status;
+    assert_eq!(other.signal(), Some(6));
+    if fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap().trim() == "core" {
+        assert!(other.core_dumped());
     }
-    wait::until(LIMIT, "the agent to answer", || stage.agent.status()).unwrap();
-    stage.expect_running();
 }
