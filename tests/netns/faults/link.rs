@@ -186,7 +186,8 @@ fn a_slow_link_costs_no_turn_more_than_without_the_agent() {
         assert!(without.0 >= 2 * turn && without.1 >= turn, "{what}: the link is not slow: {without:?}");
         assert!(with.0 < without.0 + ONE_WAY, "{what}: {with:?}, without the agent {without:?}");
         assert!(with.1 < without.1 + ONE_WAY, "{what}: {with:?}, without the agent {without:?}");
-        assert!(with.0 >= 2 * turn && with.1 >= turn, "{what}: it cannot have come from there: {with:?}");
+        // The agent dials while the process that connected ends.
+        assert!(with.0 > turn + ONE_WAY && with.1 >= turn, "{what}: it cannot have come from there: {with:?}");
     }
 }
 
