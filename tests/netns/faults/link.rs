@@ -130,7 +130,7 @@ fn streams_of_http2_arrive_whole_over_a_link_that_loses_and_reorders() {
 }
 
 /// Answers each request, or echoes where it is none, on every connection.
-fn serve(listener: TcpListener) {
+fn serve(listener: &TcpListener) {
     for stream in listener.incoming() {
         let Ok(mut stream) = stream else { return };
         thread::spawn(move || {
@@ -149,7 +149,7 @@ fn a_slow_link_costs_no_turn_more_than_without_the_agent() {
     let (wire, _link) = wire("slow", Quality { delay: ONE_WAY, ..Quality::default() });
     for port in [UNDECLARED, TCP] {
         let listener = wire.server.listen(format!("[::]:{}", port.1).parse().unwrap()).unwrap();
-        thread::spawn(move || serve(listener));
+        thread::spawn(move || serve(&listener));
     }
     let far = |port: (u16, u16)| SocketAddr::from((FAR, port.1));
     // What a thread of the test connects is not captured.
@@ -186,7 +186,8 @@ fn a_slow_link_costs_no_turn_more_than_without_the_agent() {
         assert!(without.0 >= 2 * turn && without.1 >= turn, "{what}: the link is not slow: {without:?}");
         assert!(with.0 < without.0 + ONE_WAY, "{what}: {with:?}, without the agent {without:?}");
         assert!(with.1 < without.1 + ONE_WAY, "{what}: {with:?}, without the agent {without:?}");
-        assert!(with.0 >= 2 * turn && with.1 >= turn, "{what}: it cannot have come from there: {with:?}");
+        // The agent dials while the process that connected ends.
+        assert!(with.0 > turn + ONE_WAY && with.1 >= turn, "{what}: it cannot have come from there: {with:?}");
     }
 }
 
