@@ -187,15 +187,12 @@ async fn large(mut stream: TcpStream) -> io::Result<Outcome> {
     }
 }
 
-/// Asks for what has no end and does not read it; looks after three seconds whether there is something.
+/// Asks for what has no end, and does not read on once it has come.
 async fn ignore(mut stream: TcpStream, request: &[u8]) -> io::Result<Outcome> {
     stream.write_all(request).await?;
-    sleep(Duration::from_secs(3)).await;
-    match stream.try_read(&mut [0; 1]) {
-        Ok(0) => Ok(("closed", None)),
-        Ok(_) => Ok(("held", Some(stream))),
-        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(("silent", None)),
-        Err(error) => Err(error),
+    match timeout(LIMIT, stream.read(&mut [0; 1])).await {
+        Ok(read) => Ok(if read? == 0 { ("closed", None) } else { ("held", Some(stream)) }),
+        Err(_) => Ok(("silent", None)),
     }
 }
 
