@@ -85,14 +85,12 @@ async fn all(crowd: &Crowd) -> Result<Vec<Outcome>> {
         ticks.tick().await;
         let due = usize::try_from(begin.elapsed().as_millis()).unwrap_or(usize::MAX).saturating_mul(crowd.rate) / 1000;
         // Some at a time: a SYN that finds a full queue is tried again only after a second.
-        for _ in made..due.clamp(made, crowd.count) {
+        let due = due.clamp(made, crowd.count).min(made + IN_FLIGHT.saturating_sub(connections.len()));
+        for _ in made..due {
             let crowd = Rc::clone(&crowd);
             connections.spawn_local(async move { one(&crowd).await });
-            made += 1;
-            if connections.len() >= IN_FLIGHT {
-                break;
-            }
         }
+        made = due;
         while let Some(outcome) = connections.try_join_next() {
             outcomes.push(outcome.context("a connection's task")?);
         }
