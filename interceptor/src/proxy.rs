@@ -93,7 +93,7 @@ pub fn begin(arrival: Arrival, stream: TcpStream) -> Option<JoinHandle<()>> {
     let Arrival { context, workload, .. } = &arrival;
     match context.room.admit(&workload.open, context.settings.max_connections) {
         Ok(place) => Some(spawn_local(serve(arrival, stream, place))),
-        Err(why) => refuse::turn_away(arrival, stream, why),
+        Err(why) => refuse::turn_away(&arrival, stream, why),
     }
 }
 

@@ -94,8 +94,8 @@ impl Drop for Turn {
 }
 
 /// Ends a connection that was not admitted; gives the task that tells its client, where there is one.
-pub(super) fn turn_away(arrival: Arrival, stream: TcpStream, why: Refused) -> Option<JoinHandle<()>> {
-    let Arrival { context, workload, direction, client, original } = &arrival;
+pub(super) fn turn_away(arrival: &Arrival, stream: TcpStream, why: Refused) -> Option<JoinHandle<()>> {
+    let Arrival { context, workload, direction, client, original } = arrival;
     let now = Instant::now();
     workload.turned_away.get_or_init(|| context.metrics.refused_connections(&workload.name)).count(why);
     context.metrics.connection_turned_away();

@@ -85,14 +85,12 @@ async fn all(crowd: &Crowd) -> Result<Vec<Outcome>> {
         ticks.tick().await;
         let due = usize::try_from(begin.elapsed().as_millis()).unwrap_or(usize::MAX).saturating_mul(crowd.rate) / 1000;
         // Some at a time: a SYN that finds a full queue is tried again only after a second.
-        for _ in made..due.clamp(made, crowd.count) {
+        let due = due.clamp(made, crowd.count).min(made + IN_FLIGHT.saturating_sub(connections.len()));
+        for _ in made..due {
             let crowd = Rc::clone(&crowd);
             connections.spawn_local(async move { one(&crowd).await });
-            made += 1;
-            if connections.len() >= IN_FLIGHT {
-                break;
-            }
         }
+        made = due;
         while let Some(outcome) = connections.try_join_next() {
             outcomes.push(outcome.context("a connection's task")?);
         }
@@ -187,15 +185,12 @@ async fn large(mut stream: TcpStream) -> io::Result<Outcome> {
     }
 }
 
-/// Asks for what has no end and does not read it; looks after three seconds whether there is something.
+/// Asks for what has no end, and does not read on once it has come.
 async fn ignore(mut stream: TcpStream, request: &[u8]) -> io::Result<Outcome> {
     stream.write_all(request).await?;
-    sleep(Duration::from_secs(3)).await;
-    match stream.try_read(&mut [0; 1]) {
-        Ok(0) => Ok(("closed", None)),
-        Ok(_) => Ok(("held", Some(stream))),
-        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(("silent", None)),
-        Err(error) => Err(error),
+    match timeout(LIMIT, stream.read(&mut [0; 1])).await {
+        Ok(read) => Ok(if read? == 0 { ("closed", None) } else { ("held", Some(stream)) }),
+        Err(_) => Ok(("silent", None)),
     }
 }
 

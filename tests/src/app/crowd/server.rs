@@ -61,7 +61,7 @@ async fn one(mut stream: TcpStream) -> io::Result<()> {
 }
 
 async fn endless(mut stream: TcpStream) -> io::Result<()> {
-    let block = [b'x'; 16 * 1024];
+    let block = vec![b'x'; 16 * 1024];
     loop {
         stream.write_all(&block).await?;
     }
