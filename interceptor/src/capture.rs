@@ -6,6 +6,7 @@
 
 mod addresses;
 mod attach;
+mod cgroups;
 mod close;
 mod controller;
 mod dns;

@@ -90,7 +90,7 @@ pub enum BpfError {
     #[error("asking for the cookie of a network namespace: {0}")]
     Namespace(#[source] std::io::Error),
     /// A map could not be read or written.
-    #[error("map {map}: {}", chain(.source))]
+    #[error("map {map}: {}{}", chain(.source), full_hint(.source))]
     Map {
         /// Its name.
         map: &'static str,
@@ -111,10 +111,18 @@ impl BpfError {
 
     /// Whether a map refused an entry because it is full.
     pub fn is_full(&self) -> bool {
-        let Self::Map { source, .. } = self else { return false };
-        let MapError::SyscallError(error) = &**source else { return false };
-        matches!(error.io_error.raw_os_error(), Some(libc::E2BIG | libc::ENOMEM | libc::ENOSPC))
+        matches!(self, Self::Map { source, .. } if is_full(source))
     }
+}
+
+fn is_full(error: &MapError) -> bool {
+    let MapError::SyscallError(error) = error else { return false };
+    matches!(error.io_error.raw_os_error(), Some(libc::E2BIG | libc::ENOMEM | libc::ENOSPC))
+}
+
+/// What the bare errno does not say.
+fn full_hint(error: &MapError) -> &'static str {
+    if is_full(error) { "; there is no room in it, so that this passes uncaptured until there is some" } else { "" }
 }
 
 /// An error with its causes on one line: aya's own text leaves the errno to the source.

@@ -4,12 +4,14 @@
 //! them.
 
 use std::fs;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use interceptor_common::names;
 
 use super::pins::Pins;
+use crate::sys;
 
 /// The hooks that send connections elsewhere, as opposed to those that show addresses or count.
 const REDIRECTING: [&str; 4] = [names::CONNECT4, names::CONNECT6, names::SENDMSG4, names::SENDMSG6];
@@ -57,6 +59,22 @@ impl CgroupLinks {
         self.links.iter().map(|(program, link)| (*program, link.fd.as_fd()))
     }
 
+    /// Whether every link is attached to the cgroup with that identifier. Links that the kernel does not tell of count.
+    pub fn all_lead_to(&self, cgroup: u64) -> bool {
+        self.links.iter().all(|(_, link)| leads_to(link, cgroup))
+    }
+
+    /// Those links that are attached to the cgroup with that identifier, as [`Kernel::attach_rest`] takes them.
+    ///
+    /// [`Kernel::attach_rest`]: super::Kernel::attach_rest
+    ///
+    /// # Errors
+    /// Where no descriptors are left.
+    pub fn leading_to(&self, cgroup: u64) -> io::Result<Vec<(String, OwnedFd)>> {
+        let whole = self.links.iter().filter(|(_, link)| leads_to(link, cgroup));
+        whole.map(|(program, link)| Ok(((*program).to_owned(), link.fd.try_clone()?))).collect()
+    }
+
     /// Has those links outlive the agent that refuse what no agent is there for.
     pub fn keep(&mut self, pins: Option<&mut Pins>) {
         let Some(pins) = pins else { return };
@@ -94,6 +112,15 @@ impl NetnsLink {
     pub fn hand_over(&mut self) {
         self.0.pin = None;
     }
+
+    /// Whether somebody has detached it. Not where the kernel does not tell.
+    pub fn is_detached(&self) -> bool {
+        sys::bpf_link_target(&self.0.fd).is_ok_and(|target| target == 0)
+    }
+}
+
+fn leads_to(link: &Link, target: u64) -> bool {
+    sys::bpf_link_target(&link.fd).map_or(true, |now| now == target)
 }
 
 impl AsFd for NetnsLink {
