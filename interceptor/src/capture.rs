@@ -12,6 +12,7 @@ mod controller;
 mod dns;
 mod handover;
 mod heartbeat;
+mod leftovers;
 mod listening;
 mod threads;
 

@@ -123,6 +123,9 @@ impl Control {
         self.reloads.tell();
         self.ticks = self.ticks.wrapping_add(1);
         if self.ticks.is_multiple_of(SWEEP_EVERY) {
+            if self.succession.has_before_ended() {
+                self.parts.controller.begin_leftovers();
+            }
             let snapshot = self.parts.snapshot.load_full();
             self.parts.controller.sweep(&snapshot);
         }

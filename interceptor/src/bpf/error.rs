@@ -32,6 +32,19 @@ pub enum BpfError {
         /// What the kernel said.
         source: std::io::Error,
     },
+    /// Attached there, programs of this agent would keep those of another tool from running, without a word.
+    #[error(
+        "attaching to cgroup {}: {} of another tool, on {} with BPF_F_ALLOW_OVERRIDE, would not run any more for what is below; have its owner attach it by a bpf_link or with BPF_F_ALLOW_MULTI",
+        .cgroup.display(), .programs.join(", "), .above.display()
+    )]
+    Silences {
+        /// Where the agent was to attach.
+        cgroup: PathBuf,
+        /// Where they are attached.
+        above: PathBuf,
+        /// Their names.
+        programs: Vec<String>,
+    },
     /// The cgroup's directory could not be opened.
     #[error("opening cgroup directory {}: {source}; it must be a cgroup v2 directory that exists", .path.display())]
     OpenCgroup {

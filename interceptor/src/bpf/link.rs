@@ -27,10 +27,10 @@ struct Link {
 }
 
 impl Link {
+    /// Pins it, unless it is pinned: the file system may have been taken away meanwhile, and another one be there.
     fn keep(&mut self, pins: &mut Pins) {
-        match pins.keep(&self.fd) {
-            Ok(path) => self.pin = Some(path),
-            Err(error) => tracing::error!(%error, "connections pass should the agent die"),
+        if self.pin.as_ref().is_none_or(|path| !path.exists()) {
+            self.pin = pins.keep(&self.fd);
         }
     }
 }
@@ -75,7 +75,7 @@ impl CgroupLinks {
         whole.map(|(program, link)| Ok(((*program).to_owned(), link.fd.try_clone()?))).collect()
     }
 
-    /// Has those links outlive the agent that refuse what no agent is there for.
+    /// Has those links outlive the agent that refuse what no agent is there for. Again and again: see [`Pins::keep`].
     pub fn keep(&mut self, pins: Option<&mut Pins>) {
         let Some(pins) = pins else { return };
         let refusing = self.links.iter_mut().filter(|(program, _)| REFUSING.contains(program));
@@ -103,7 +103,7 @@ impl NetnsLink {
         Self(Link { fd, pin: None })
     }
 
-    /// Has it outlive the agent.
+    /// Has it outlive the agent. As [`CgroupLinks::keep`].
     pub fn keep(&mut self, pins: Option<&mut Pins>) {
         pins.into_iter().for_each(|pins| self.0.keep(pins));
     }

@@ -56,6 +56,11 @@ impl AttachError {
     pub(super) fn is_yet_to_come(&self) -> bool {
         matches!(self, Self::Missing(missing) if missing.is_yet_to_come())
     }
+
+    /// Whether it is the agent or the kernel that could not, as opposed to a workload that is gone or not there yet.
+    pub(super) fn is_ours(&self) -> bool {
+        !matches!(self, Self::Missing(_) | Self::Netns { .. })
+    }
 }
 
 fn listen_hint(error: &io::Error) -> &'static str {

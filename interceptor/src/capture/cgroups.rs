@@ -89,7 +89,7 @@ impl Controller {
         }
     }
 
-    /// Attaches sk_lookup again where somebody has detached it.
+    /// Attaches sk_lookup again where somebody has detached it, and pins what is to outlive the agent and is pinned no more.
     pub(super) fn mend_links(&mut self) {
         let mut mended = 0_usize;
         for attached in self.workloads.values_mut() {
@@ -106,7 +106,15 @@ impl Controller {
             }
         }
         if mended > 0 {
-            tracing::warn!(workloads = mended, "somebody has detached sk_lookup from their network namespaces: attached again");
+            tracing::warn!(
+                workloads = mended,
+                "somebody has detached sk_lookup from their network namespaces: attached again"
+            );
+        }
+        if self.pins.is_some() {
+            self.cgroups.values_mut().for_each(|links| links.keep(self.pins.as_mut()));
+            let links = self.workloads.values_mut().filter_map(|attached| attached.link.as_mut());
+            links.for_each(|link| link.keep(self.pins.as_mut()));
         }
     }
 }

@@ -16,6 +16,7 @@ use super::attach::{Attached, Means, attach, open};
 use super::close::Closer;
 use super::dns::Names;
 use super::handover::Handed;
+use super::leftovers::Leftovers;
 use super::threads::ThreadHooks;
 use crate::bpf::{BpfError, CaptureMaps, CgroupLinks, ControlMap, HookState, Kernel, Maps, Pins, remove_left};
 use crate::captured::Destinations;
@@ -72,6 +73,8 @@ pub struct Controller {
     pub(super) pins: Option<Pins>,
     /// What the agent before has handed over and nothing of the snapshot has asked for yet.
     pub(super) handed: Handed,
+    /// What the agent before may have left, while it is looked for.
+    pub(super) leftovers: Option<Leftovers>,
 }
 
 impl Controller {
@@ -110,6 +113,7 @@ impl Controller {
             has_begun: false,
             pins,
             handed: Handed::default(),
+            leftovers: None,
         })
     }
 
@@ -202,6 +206,7 @@ impl Controller {
         drop(self.addresses.take_switched());
         self.apply_names(snapshot, true);
         self.apply_threads();
+        self.sweep_leftovers();
     }
 
     /// Lets all new outbound connections pass; what is under way goes on.
@@ -326,9 +331,15 @@ impl Controller {
             }
             Err(error) => {
                 let state = if error.is_yet_to_come() { WorkloadState::Pending } else { WorkloadState::Failed };
-                let error = error.to_string();
-                tracing::debug!(workload = %workload.name, error, "not captured");
-                parts.status.set_workload(&workload.name, state, &error);
+                let (text, name) = (error.to_string(), &workload.name);
+                // Told once: sweeps try again every second.
+                let is_news = parts.status.workload(name).is_none_or(|(_, known)| known != text);
+                if is_news && error.is_ours() {
+                    tracing::warn!(workload = %name, error = text, "its connections pass uncaptured; it is tried again");
+                } else {
+                    tracing::debug!(workload = %name, error = text, "not captured");
+                }
+                parts.status.set_workload(name, state, &text);
             }
         }
         if parts.kernel.hooks().get(names::SK_LOOKUP) == Some(&HookState::Loaded) {
