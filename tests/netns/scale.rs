@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// What the agent holds in the kernel.
 #[derive(Debug)]
 pub(crate) struct Held {
-    descriptors: usize,
+    pub(crate) descriptors: usize,
     pub(crate) links: usize,
     /// Entries by map, without those that may outlive what they stand for.
     entries: BTreeMap<String, usize>,

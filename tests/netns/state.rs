@@ -9,6 +9,7 @@ mod maps;
 mod reloads;
 
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use interceptor_tests::wait;
 use serde_json::Value;
@@ -43,6 +44,28 @@ fn wait_intercepted(wire: &Wire, way: Way) {
         Ok(())
     });
     again.unwrap_or_else(|error| panic!("{error:#}\n{}", wire.agent.log_tail(30)));
+}
+
+/// Tells threads that go on until then that it is over, also where a test fails meanwhile.
+#[derive(Default)]
+struct Over(AtomicBool);
+
+impl Over {
+    fn is(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn at_the_end(&self) -> AtTheEnd<'_> {
+        AtTheEnd(self)
+    }
+}
+
+struct AtTheEnd<'a>(&'a Over);
+
+impl Drop for AtTheEnd<'_> {
+    fn drop(&mut self) {
+        self.0.0.store(true, Ordering::Relaxed);
+    }
 }
 
 fn bpftool(args: &[&str]) -> Value {

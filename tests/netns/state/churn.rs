@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::os::fd::AsRawFd as _;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use interceptor_tests::Config;
@@ -11,6 +10,7 @@ use interceptor_tests::http::Connection;
 use nix::sched::{CloneFlags, unshare};
 use serde_json::json;
 
+use super::Over;
 use crate::crash::GET;
 use crate::scale::{Held, wait_captured, wait_released};
 use crate::wire::{UNDECLARED, Way, Wire};
@@ -28,7 +28,7 @@ const GROWTH: u64 = 8 * 1024;
 fn namespaces() -> Vec<File> {
     // More descriptors than a process has by default.
     let own = std::process::id().to_string();
-    assert!(Command::new("prlimit").args(["--pid", &own, "--nofile=65536:65536"]).status().unwrap().success());
+    assert!(Command::new("prlimit").args(["--pid", &own, "--nofile=4096:"]).status().unwrap().success());
     let make = || {
         unshare(CloneFlags::CLONE_NEWNET).unwrap();
         // Listeners are bound to loopback addresses.
@@ -65,12 +65,12 @@ fn a_thousand_workloads_come_and_go_and_a_steady_one_does_not_notice() {
     let before = Held::by(&mut wire.agent);
     let (none, all) = (wire.config.to_text(), with_many(&wire.config, &namespaces).to_text());
     let mut kept = Connection::new(wire.dial(Way::Outbound, UNDECLARED));
-    let (over, client, to) = (AtomicBool::new(false), wire.client.clone(), wire.address(Way::Outbound, UNDECLARED));
+    let (over, client, to) = (Over::default(), wire.client.clone(), wire.address(Way::Outbound, UNDECLARED));
     let mut resident = Vec::new();
     std::thread::scope(|scope| {
         let steady = scope.spawn(|| {
             let mut times = Vec::new();
-            while !over.load(Ordering::Relaxed) {
+            while !over.is() {
                 let begin = Instant::now();
                 kept.send(GET.as_bytes()).unwrap();
                 assert_eq!(kept.response("GET").unwrap().status().unwrap(), 200);
@@ -81,7 +81,7 @@ fn a_thousand_workloads_come_and_go_and_a_steady_one_does_not_notice() {
         });
         let fresh = scope.spawn(|| {
             let (pod, to, mut answers) = (interceptor_tests::bins::pod().unwrap(), to.to_string(), 0);
-            while !over.load(Ordering::Relaxed) {
+            while !over.is() {
                 let load = ["load", "--to", &to, "--connections", "20", "--requests", "2", "--threads", "1"];
                 let output = client.output(&pod, load).unwrap();
                 let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -90,6 +90,7 @@ fn a_thousand_workloads_come_and_go_and_a_steady_one_does_not_notice() {
             }
             answers
         });
+        let end = over.at_the_end();
         for turn in 0..3 {
             wire.agent.write_config(&all).unwrap();
             let came = wait_captured(&wire.agent, COUNT + 2);
@@ -99,12 +100,11 @@ fn a_thousand_workloads_come_and_go_and_a_steady_one_does_not_notice() {
             }
             wire.agent.write_config(&none).unwrap();
             let went = wait_captured(&wire.agent, 2);
-            wait_released(&mut wire.agent, &before);
             resident.push(wire.memory_kib("VmRSS"));
             println!("{COUNT} captured in {came:?}, released in {went:?}, {} KiB resident", resident[turn]);
             assert!(came < BOUND && went < BOUND, "{came:?} {went:?}");
         }
-        over.store(true, Ordering::Relaxed);
+        drop(end);
         let (mut times, answers) = (steady.join().unwrap(), fresh.join().unwrap());
         times.sort_unstable();
         let p99 = times[times.len() * 99 / 100];
@@ -112,5 +112,7 @@ fn a_thousand_workloads_come_and_go_and_a_steady_one_does_not_notice() {
         println!("{} requests on a kept connection, p99 {p99:?}, at most {most:?}; {answers} on new ones", times.len());
         assert!(p99 < P99 && answers > 0, "p99 {p99:?}");
     });
+    drop(kept);
+    wait_released(&mut wire.agent, &before);
     assert!(resident[2] <= resident[0] + GROWTH, "{resident:?}");
 }

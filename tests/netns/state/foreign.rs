@@ -38,7 +38,8 @@ fn connect_programs_of_others_run_before_and_after_ours() {
     let server = wire.listen(UNDECLARED);
     for (place, program, redirected) in [
         (below, to_service(), true),
-        (below, to_server(), false),
+        // A pod's own address is captured as well.
+        (below, to_server(), true),
         (here.as_path(), to_server(), false),
         (above, to_server(), false),
     ] {

@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -12,6 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
+use super::Over;
 use crate::stage::{Client, Scene, Stage, ask, http_service, vip};
 
 const PERIOD: Duration = Duration::from_millis(10);
@@ -56,24 +56,25 @@ fn a_configuration_that_changes_a_hundred_times_a_second_costs_no_request_and_no
         sleep(PERIOD);
     }
     let (memory, lines) = (resident(pid), stage.agent.log_tail(usize::MAX).lines().count());
-    let (over, answers): (_, Mutex<Vec<Answer>>) = (AtomicBool::new(false), Mutex::default());
+    let (over, answers): (_, Mutex<Vec<Answer>>) = (Over::default(), Mutex::default());
     let mut written: Vec<(Instant, usize)> = vec![(Instant::now(), 0)];
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let mut client = Client::new(&caller, vip(10));
-            while !over.load(Ordering::Relaxed) {
+            while !over.is() {
                 let begin = Instant::now();
                 let answer = name(&client.get("/kept", &[HEADER]));
                 answers.lock().unwrap().push((begin, Instant::now(), answer));
             }
         });
         scope.spawn(|| {
-            while !over.load(Ordering::Relaxed) {
+            while !over.is() {
                 let begin = Instant::now();
                 let answer = name(&ask(&caller, vip(10), "/fresh", &[HEADER]));
                 answers.lock().unwrap().push((begin, Instant::now(), answer));
             }
         });
+        let end = over.at_the_end();
         let begin = Instant::now();
         for turn in 0.. {
             let phase = begin.elapsed().as_millis() / PHASE.as_millis();
@@ -89,7 +90,7 @@ fn a_configuration_that_changes_a_hundred_times_a_second_costs_no_request_and_no
         written.push((Instant::now(), 6));
         stage.agent.write_config(&texts[6]).unwrap();
         sleep(IN_FORCE + Duration::from_millis(500));
-        over.store(true, Ordering::Relaxed);
+        drop(end);
     });
     let answers = answers.into_inner().unwrap();
     let writes = written.len();
