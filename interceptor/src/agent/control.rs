@@ -68,8 +68,19 @@ impl Control {
         let reloads = Reloads::default();
         let config = without_topology(parsed.config);
         let (predecessor, cluster) = (None, watched);
-        let mut control =
-            Self { parts, file, cluster, config, admin_overridden, predecessor, succession, clock, ticks, reloads, warnings };
+        let mut control = Self {
+            parts,
+            file,
+            cluster,
+            config,
+            admin_overridden,
+            predecessor,
+            succession,
+            clock,
+            ticks,
+            reloads,
+            warnings,
+        };
         match first {
             First::Alone(admin) => control.begin(admin, None)?,
             First::After(predecessor) => control.predecessor = Some(predecessor),
@@ -116,7 +127,8 @@ impl Control {
         if waits {
             return Ok(Tick::On);
         }
-        let look = if self.reloads.was_asked() { |file: &mut FileSource| Some(file.read()) } else { FileSource::changed };
+        let look =
+            if self.reloads.was_asked() { |file: &mut FileSource| Some(file.read()) } else { FileSource::changed };
         if let Some(read) = self.file.as_mut().and_then(look) {
             self.take(read)?;
         }

@@ -52,7 +52,9 @@ impl Reloads {
         match self.untold.take() {
             None => return,
             Some((version, 1)) => tracing::info!(version, "configuration in force"),
-            Some((version, count)) => tracing::info!(version, count, "configurations in force, the last one with this version"),
+            Some((version, count)) => {
+                tracing::info!(version, count, "configurations in force, the last one with this version")
+            }
         }
         self.told = Some(Instant::now());
     }

@@ -178,13 +178,7 @@ impl Addresses {
         self.look_at(maps, wanted, failed);
     }
 
-    fn look_at_one(
-        &mut self,
-        maps: &mut CaptureMaps,
-        wanted: &Wanted<'_>,
-        addr: SocketAddr,
-        refusals: &mut Refusals,
-    ) {
+    fn look_at_one(&mut self, maps: &mut CaptureMaps, wanted: &Wanted<'_>, addr: SocketAddr, refusals: &mut Refusals) {
         self.no_room.remove(&addr);
         let again = self.failed.remove(&addr);
         let destination = wanted.snapshot().destination(addr);

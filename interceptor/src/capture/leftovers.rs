@@ -39,8 +39,11 @@ impl Controller {
         leftovers.sweeps += 1;
         if LOOKS.contains(&leftovers.sweeps) {
             let suspects = self.clients_without_sockets();
-            let gone: Vec<ClientKey> =
-                suspects.iter().filter(|(key, client)| leftovers.suspects.get(key) == Some(client)).map(|(key, _)| *key).collect();
+            let gone: Vec<ClientKey> = suspects
+                .iter()
+                .filter(|(key, client)| leftovers.suspects.get(key) == Some(client))
+                .map(|(key, _)| *key)
+                .collect();
             for key in &gone {
                 log(self.maps.clients.remove(key), "forgetting a client of the agent before");
             }

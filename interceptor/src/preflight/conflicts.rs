@@ -148,7 +148,11 @@ mod tests {
             (ALLOW_MULTI | 1 << 6, false, Verdict::Beside),
         ];
         for (flags, here, verdict) in rows {
-            assert_eq!(judge(&level("/c", "on_connect4", flags, here).found, here), verdict, "flags {flags}, here {here}");
+            assert_eq!(
+                judge(&level("/c", "on_connect4", flags, here).found, here),
+                verdict,
+                "flags {flags}, here {here}"
+            );
         }
     }
 

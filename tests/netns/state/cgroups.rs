@@ -50,7 +50,10 @@ fn a_captured_cgroup_that_is_made_anew_is_captured_again() {
     let tree = wire.lab.cgroup().join("tree");
     // It is not there yet, which is no failure of anything else.
     let (state, detail) = connect_hook(&wire);
-    assert!(state == "detached" && detail.contains("it must be a cgroup v2 directory that exists"), "{state}: {detail}");
+    assert!(
+        state == "detached" && detail.contains("it must be a cgroup v2 directory that exists"),
+        "{state}: {detail}"
+    );
     assert!(!is_intercepted(&wire, Way::Outbound));
     assert!(is_intercepted(&wire, Way::Inbound), "another pod's inbound connections");
     let mut links = 0;

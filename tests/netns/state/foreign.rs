@@ -65,7 +65,8 @@ fn connect_programs_of_others_run_before_and_after_ours() {
     }
     drop(server);
     assert!(is_intercepted(&wire, Way::Outbound));
-    let check = wire.agent.cli(&["check", "--config", wire.lab.temp().join("interceptor.yaml").to_str().unwrap()]).unwrap();
+    let check =
+        wire.agent.cli(&["check", "--config", wire.lab.temp().join("interceptor.yaml").to_str().unwrap()]).unwrap();
     let check = String::from_utf8_lossy(&check.stdout).into_owned();
     assert!(check.contains("the hooks of an agent that runs"), "{check}");
 }
@@ -78,7 +79,8 @@ fn a_program_that_allows_none_beside_it_is_named_and_left_alone() {
         wire.agent.stop().unwrap();
         let to_server = Program::redirect(OTHER.parse().unwrap(), v4(wire.server.v4.into(), UNDECLARED.1)).unwrap();
         let foreign = to_server.attach(&above, flags).unwrap();
-        wire.agent = interceptor_tests::Agent::start(&wire.lab, &wire.config).unwrap_or_else(|error| panic!("{error:#}"));
+        wire.agent =
+            interceptor_tests::Agent::start(&wire.lab, &wire.config).unwrap_or_else(|error| panic!("{error:#}"));
         let (state, detail) = connect_hook(&wire);
         assert!(state == "detached" && detail.contains(words), "{flags:?}: {state}: {detail}");
         let file = wire.lab.temp().join("interceptor.yaml");

@@ -205,7 +205,10 @@ fn dns_servers_that_find_no_room_are_told_of_until_there_is_some() {
         map.release(&wire, strange);
         wait::until(LIMIT, "its DNS to be captured", || {
             let dns = dns(&wire);
-            anyhow::ensure!(dns["not_captured"].as_array().is_some_and(Vec::is_empty) && dns["workloads"] == 1, "{dns}");
+            anyhow::ensure!(
+                dns["not_captured"].as_array().is_some_and(Vec::is_empty) && dns["workloads"] == 1,
+                "{dns}"
+            );
             Ok(())
         })
         .unwrap();
@@ -255,7 +258,9 @@ fn a_flood_takes_nothing_from_a_live_connection_but_its_statistics() {
     let before = peers(&pairs);
     let facts = Map::of(&mut wire, "FACTS");
     let (id, value) = (&facts.id, hex(&vec![0; facts.value]));
-    assert!(facts.batch(&wire, facts.capacity * 2, |key| format!("map update id {id} key hex {key} value hex {value}")));
+    assert!(
+        facts.batch(&wire, facts.capacity * 2, |key| format!("map update id {id} key hex {key} value hex {value}"))
+    );
     for (client, peer) in &pairs {
         exchange(client, peer, "still", "there");
     }

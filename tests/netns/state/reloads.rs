@@ -97,7 +97,8 @@ fn a_configuration_that_changes_a_hundred_times_a_second_costs_no_request_and_no
     for (begin, end, who) in &answers {
         // What was written in this time, and what had been written last before it.
         let since = written.iter().rposition(|(at, _)| *at + IN_FORCE <= *begin).unwrap_or(0);
-        let right = written[since..].iter().take_while(|(at, _)| at <= end).any(|(_, copy)| *who == format!("copy-{copy}"));
+        let right =
+            written[since..].iter().take_while(|(at, _)| at <= end).any(|(_, copy)| *who == format!("copy-{copy}"));
         assert!(right, "{who} answered, which was replaced long ago");
     }
     let last = written[writes - 1].0;
