@@ -93,7 +93,10 @@ pub(crate) fn bpf(command: i32, attributes: &mut [u32]) -> io::Result<i32> {
 /// Loads a program of these instructions (`BPF_PROG_LOAD`).
 pub(crate) fn load_program(kind: u32, attach_type: u32, name: &str, instructions: &[u64]) -> io::Result<OwnedFd> {
     const BPF_PROG_LOAD: i32 = 5;
-    let halves = |address: u64| [address as u32, (address >> 32) as u32];
+    let halves = |address: u64| {
+        let [a, b, c, d, e, f, g, h] = address.to_ne_bytes();
+        [[a, b, c, d], [e, f, g, h]].map(u32::from_ne_bytes)
+    };
     let code = halves(instructions.as_ptr().expose_provenance() as u64);
     let licence = halves(c"GPL".as_ptr().expose_provenance() as u64);
     let count = u32::try_from(instructions.len()).map_err(io::Error::other)?;
