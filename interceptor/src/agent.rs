@@ -7,6 +7,7 @@ mod cluster;
 mod control;
 mod ending;
 mod parts;
+mod reloads;
 mod servers;
 mod succession;
 

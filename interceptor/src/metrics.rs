@@ -69,6 +69,7 @@ pub struct Metrics {
     workloads_captured: Gauge,
     workloads_pending: Gauge,
     workloads_failed: Gauge,
+    left_out: Gauge,
     heartbeat_lapses: Counter,
     kernel_splice: [Counter; 4],
     unexpected_connections: Counter,
@@ -200,6 +201,7 @@ impl Metrics {
             workloads_captured: fetch(&workloads, &[("state", "captured")]),
             workloads_pending: fetch(&workloads, &[("state", "pending")]),
             workloads_failed: fetch(&workloads, &[("state", "failed")]),
+            left_out: register(registry_mut, table::LEFT_OUT, Gauge::default()),
             heartbeat_lapses: register(registry_mut, table::HEARTBEAT_LAPSES, Counter::default()),
             kernel_splice: SpliceEvent::ALL.map(|event| fetch(&splice, &[("event", event.as_str())])),
             unexpected_connections: register(registry_mut, table::UNEXPECTED_CONNECTIONS, Counter::default()),
@@ -334,6 +336,11 @@ impl Metrics {
         self.workloads_captured.set(number(counts.captured));
         self.workloads_pending.set(number(counts.pending));
         self.workloads_failed.set(number(counts.failed));
+    }
+
+    /// So many addresses should be captured and are not.
+    pub fn set_left_out(&self, count: usize) {
+        self.left_out.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// The agent answers again after new connections had passed it by.

@@ -59,6 +59,8 @@ pub struct CapturedCounts {
     pub only_copies: usize,
     /// Ports that are intercepted inbound.
     pub inbound_ports: usize,
+    /// What should be captured and is not: the kernel's maps have no room for it, or it was refused otherwise.
+    pub left_out: usize,
 }
 
 impl StatusBoard {
@@ -112,6 +114,7 @@ impl StatusBoard {
         captured.outside_roots = counts.outside_roots;
         captured.only_copies = counts.only_copies;
         captured.inbound_ports = counts.inbound_ports;
+        captured.left_out = counts.left_out;
     }
 
     /// What becomes of connections from before their destination was captured, and why where that is not as wanted.

@@ -256,8 +256,8 @@ pub fn receive_with_fds(socket: impl AsFd, bytes: &mut [u8], max_fds: usize) -> 
 
 /// `bpf(2)` for commands whose attributes are 32-bit words.
 fn bpf_words<const N: usize>(command: libc::c_int, mut words: [u32; N]) -> io::Result<libc::c_long> {
-    // SAFETY: the kernel reads at most the size given of `words`, which outlives the call. The commands below take
-    // descriptors and flags by value, and write nothing.
+    // SAFETY: the kernel reads and writes at most the size given of `words`, which outlives the call. The commands below
+    // take descriptors and flags by value, or say what their addresses lead to, which outlives the call as well.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, words.as_mut_ptr(), size_of::<[u32; N]>()) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
@@ -286,6 +286,40 @@ pub fn bpf_link(program: impl AsFd, target: impl AsFd, attach_type: u32) -> io::
 pub fn bpf_link_update(link: impl AsFd, program: impl AsFd) -> io::Result<()> {
     const BPF_LINK_UPDATE: libc::c_int = 29;
     bpf_words(BPF_LINK_UPDATE, [word(&link), word(&program), 0, 0]).map(drop)
+}
+
+/// What the kernel tells of a link (`struct bpf_link_info`, include/uapi/linux/bpf.h), as far as it is read here, with room
+/// for what it writes beyond.
+#[repr(C)]
+struct LinkInfo {
+    kind: u32,
+    id: u32,
+    program: u32,
+    pad: u32,
+    /// Of a cgroup its identifier, of a network namespace its inode in the first half; 0 where it leads nowhere any more.
+    target: [u32; 2],
+    rest: [u64; 24],
+}
+
+/// What a link of a cgroup or a network namespace leads to (`BPF_OBJ_GET_INFO_BY_FD`, 5.8): the cgroup's identifier, the
+/// inode of the namespace, or 0 where that is gone or somebody has detached the link.
+///
+/// # Errors
+/// On older kernels.
+pub fn bpf_link_target(link: impl AsFd) -> io::Result<u64> {
+    const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
+    const CGROUP: u32 = 3;
+    let mut info = LinkInfo { kind: 0, id: 0, program: 0, pad: 0, target: [0; 2], rest: [0; 24] };
+    let address = (&raw mut info).expose_provenance() as u64;
+    let [a, b, c, d, e, f, g, h] = address.to_ne_bytes();
+    let [first, second] = [[a, b, c, d], [e, f, g, h]].map(u32::from_ne_bytes);
+    let length = u32::try_from(size_of::<LinkInfo>()).map_err(io::Error::other)?;
+    // Two words, then an address: the kernel writes at most `length` bytes to `info`, which outlives the call.
+    bpf_words(BPF_OBJ_GET_INFO_BY_FD, [word(&link), length, first, second])?;
+    let [low, high] = info.target;
+    let [a, b, c, d] = low.to_ne_bytes();
+    let [e, f, g, h] = high.to_ne_bytes();
+    Ok(if info.kind == CGROUP { u64::from_ne_bytes([a, b, c, d, e, f, g, h]) } else { low.into() })
 }
 
 /// Gives a kernel object a name in a bpf file system, under which it lives on when its last descriptor is closed

@@ -57,6 +57,8 @@ mod short_names;
 #[cfg(test)]
 mod stage;
 #[cfg(test)]
+mod state;
+#[cfg(test)]
 mod takeover;
 #[cfg(test)]
 mod threads;

@@ -14,6 +14,7 @@ pub mod cgroup;
 pub mod cluster_ip;
 pub mod config;
 pub mod demo;
+pub mod foreign;
 pub mod frozen;
 pub mod guardian;
 pub mod http;

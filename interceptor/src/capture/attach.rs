@@ -56,6 +56,11 @@ impl AttachError {
     pub(super) fn is_yet_to_come(&self) -> bool {
         matches!(self, Self::Missing(missing) if missing.is_yet_to_come())
     }
+
+    /// Whether it is the agent or the kernel that could not, as opposed to a workload that is gone or not there yet.
+    pub(super) fn is_ours(&self) -> bool {
+        !matches!(self, Self::Missing(_) | Self::Netns { .. })
+    }
 }
 
 fn listen_hint(error: &io::Error) -> &'static str {
@@ -151,11 +156,18 @@ pub(super) fn attach(
         Err(error) => return Err(error.into()),
     };
     register(maps, &captured, &listeners)?;
-    // The agent before may have had more workers.
-    for (worker, listeners) in workers.iter().cycle().zip(listeners) {
-        worker.listen(Arc::clone(&captured), listeners)?;
+    let mut begin = || -> Result<(), AttachError> {
+        // The agent before may have had more workers.
+        for (worker, listeners) in workers.iter().cycle().zip(std::mem::take(&mut listeners)) {
+            worker.listen(Arc::clone(&captured), listeners)?;
+        }
+        Ok(maps.workloads.insert(cookie, entry(&captured, in_root))?)
+    };
+    if let Err(error) = begin() {
+        // It is tried again with listeners of its own: these must not stay beside them.
+        workers.iter().for_each(|worker| worker.close(cookie));
+        return Err(error);
     }
-    maps.workloads.insert(cookie, entry(&captured, in_root))?;
     Ok(Attached { captured, workload: workload.clone(), in_root, link })
 }
 

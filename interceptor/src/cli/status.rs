@@ -68,6 +68,11 @@ fn summary(status: &Status, screen: &mut Screen<'_>) -> anyhow::Result<()> {
     }
     let what = format!("{}: {destinations}; {} inbound ports", captured.services, captured.inbound_ports);
     fact(screen, "captures", &what)?;
+    if captured.left_out > 0 {
+        let text =
+            format!("{} addresses: the kernel has no room for them, or refused them; see the log", captured.left_out);
+        fact(screen, "left out", &screen.paint(Style::Warn, &text))?;
+    }
     let why = if captured.established_detail.is_empty() { "" } else { ": " };
     let established = clean(&captured.established_detail);
     fact(screen, "earlier", &format!("established connections are {}{why}{established}", captured.established))?;

@@ -105,6 +105,8 @@ families! {
         "Lists and watches that failed, each attempt: forbidden, unauthorized, throttled, refused, expired, unreachable, silent, garbage or short";
     WORKLOADS = "interceptor_workloads", Gauge, ["state"],
         "Workloads of this node by state: captured, pending or failed";
+    LEFT_OUT = "interceptor_left_out_addresses", Gauge, [],
+        "Destinations and inbound ports that should be captured and pass: the kernel's maps have no room for them, or it refused them otherwise";
     HEARTBEAT_LAPSES = "interceptor_heartbeat_lapses_total", Counter, [],
         "Times that the agent answered again after new connections had passed it by, because it or a worker had hung";
     KERNEL_SPLICE = "interceptor_kernel_splice_total", Counter, ["event"],

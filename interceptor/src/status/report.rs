@@ -123,6 +123,10 @@ pub struct CapturedStatus {
     pub only_copies: usize,
     /// Ports of workloads that are intercepted inbound.
     pub inbound_ports: usize,
+    /// Addresses that should be captured and are not: the kernel's maps have no room for them, or it refused them
+    /// otherwise. They pass, and are tried again.
+    #[serde(default)]
+    pub left_out: usize,
     /// What becomes of connections from before their destination was captured.
     pub established: Established,
     /// Why they cannot be closed; empty otherwise.
