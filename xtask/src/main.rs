@@ -13,6 +13,7 @@ mod image;
 mod lint;
 mod process;
 mod setup;
+mod soak;
 mod tally;
 mod test;
 mod toolchain;
@@ -43,6 +44,7 @@ enum Task {
     Fuzz(fuzz::Args),
     Image(image::Args),
     Bench(bench::Args),
+    Soak(soak::Args),
 }
 
 fn main() -> ExitCode {
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         Task::Fuzz(args) => fuzz::run(&workspace, &args),
         Task::Image(args) => image::run(&workspace, &args),
         Task::Bench(args) => bench::run(&workspace, &args),
+        Task::Soak(args) => soak::run(&workspace, &args),
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,
