@@ -66,6 +66,7 @@ impl Soak {
             let app = copy(&pod, "dave", &self.lines_tx)?;
             lab.expose(&crate::deployed::service("echo", "dave").endpoint(&pod))?;
             (self.scene.dave, self.dave) = (pod, Some(app));
+            self.timeline.note(clock::now(), "dave's pod is there".to_owned());
             self.deployed.truth.dave = true;
             self.done.pods += 1;
             return self.reload(clock::now());
@@ -74,6 +75,7 @@ impl Soak {
         self.deployed.truth.dave = false;
         self.reload(began)?;
         self.pause(GRACE);
+        self.timeline.note(clock::now(), "dave's pod goes".to_owned());
         self.dave = None;
         self.scene.dave.remove()
     }

@@ -59,6 +59,7 @@ fn write(text: &mut String, report: &Report, command: &str) -> std::fmt::Result 
         ("Wrong answers", &report.wrong_in_words),
         ("Unexplained failures", &report.unexplained_in_words),
         ("Faults", &report.faults),
+        ("What was done", &report.events),
     ];
     for (what, all) in lists.into_iter().filter(|(_, all)| !all.is_empty()) {
         writeln!(text, "\n## {what}\n")?;

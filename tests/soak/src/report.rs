@@ -9,9 +9,13 @@ use std::time::Duration;
 use anyhow::Result;
 use serde::Serialize;
 
+use crate::plan;
 use crate::slope::Slope;
 use crate::soak::{Done, Soak};
 use crate::tally::Kind;
+
+/// A soak that is shorter has no time for long sessions.
+const FOR_LONG: Duration = Duration::from_secs(100);
 
 /// The report.
 #[derive(Debug, Serialize)]
@@ -35,6 +39,8 @@ pub(crate) struct Report {
     pub(crate) unexplained_in_words: Vec<String>,
     pub(crate) faults: Vec<String>,
     pub(crate) slopes: Vec<Slope>,
+    /// What was done and when, if not all was well.
+    pub(crate) events: Vec<String>,
     /// Where the logs are kept, if not all was well.
     pub(crate) logs: Option<PathBuf>,
 }
@@ -91,7 +97,9 @@ impl Report {
         // Executions that were too many belong to no kind.
         let wrong = wrong.max(u64::try_from(tally.wrong.len()).unwrap_or(u64::MAX));
         let mut faults = soak.faults.clone();
-        let silent = kinds.iter().filter(|row| row.right == 0).map(|row| &row.kind);
+        // A session of half a minute fits into no short soak.
+        let short = |row: &&Row| plan::Kind::is_long(&row.kind) && took < FOR_LONG;
+        let silent = kinds.iter().filter(|row| row.right == 0 && !short(row)).map(|row| &row.kind);
         faults.extend(silent.map(|kind| format!("nothing of the kind {kind} succeeded")));
         let ok = wrong == 0 && unexplained == 0 && faults.is_empty() && slopes.iter().all(|slope| slope.ok);
         Report {
@@ -111,6 +119,7 @@ impl Report {
             unexplained_in_words: tally.unexplained.clone(),
             faults,
             slopes,
+            events: if ok { Vec::new() } else { soak.timeline.words() },
             logs: None,
         }
     }

@@ -56,19 +56,35 @@ pub(crate) struct Timeline {
     first: Truth,
     changes: Vec<Change>,
     windows: Vec<Window>,
+    notes: Vec<(u64, String)>,
 }
 
 impl Timeline {
     pub(crate) fn new(first: Truth) -> Timeline {
-        Timeline { first, changes: Vec::new(), windows: Vec::new() }
+        Timeline { first, changes: Vec::new(), windows: Vec::new(), notes: Vec::new() }
     }
 
     pub(crate) fn changed(&mut self, began: u64, ended: u64, after: Truth) {
+        self.note(began, format!("change, in force by {ended}: {after:?}"));
         self.changes.push(Change { began, ended, after });
     }
 
     pub(crate) fn happened(&mut self, window: Window) {
+        let Window { what, began, gone, ended } = window;
+        self.note(began, format!("{what}, gone by {gone}, over by {ended}"));
         self.windows.push(window);
+    }
+
+    /// Something that is told and explains nothing.
+    pub(crate) fn note(&mut self, at: u64, what: String) {
+        self.notes.push((at, what));
+    }
+
+    /// All in words, in the order of its beginning.
+    pub(crate) fn words(&self) -> Vec<String> {
+        let mut notes = self.notes.clone();
+        notes.sort();
+        notes.iter().map(|(at, what)| format!("{at} {what}")).collect()
     }
 
     /// What may have been deployed at some moment of a period.

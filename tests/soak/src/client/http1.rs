@@ -3,7 +3,7 @@
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, ensure};
 use interceptor_tests::http::Connection;
 
 use super::ask::Ask;
@@ -11,7 +11,7 @@ use super::socket::{Times, dial};
 use super::{Client, tell};
 use crate::clock;
 use crate::plan::Kind;
-use crate::told::Outcome;
+use crate::told::{Outcome, cause};
 
 /// Requests that are sent at once.
 const PIPELINED: u64 = 4;
@@ -44,7 +44,7 @@ impl Http1 {
                     (times, Ok(stream)) => Kept { http: Connection::new(stream), times, since: Instant::now() },
                     (times, Err(error)) => {
                         for ask in &asks {
-                            tell(&ask.told(times, clock::now(), Err(anyhow::anyhow!("{}", crate::told::cause(&error)))))?;
+                            tell(&ask.told(times, clock::now(), Err(anyhow::anyhow!("{}", cause(&error)))))?;
                         }
                         return Ok(());
                     }
@@ -60,35 +60,28 @@ impl Http1 {
 fn exchange(mut kept: Kept, asks: &mut [Ask], last: bool) -> Result<Option<Kept>> {
     asks.iter_mut().for_each(Ask::begin);
     let all: Vec<u8> = asks.iter().flat_map(|ask| ask.http1(last)).collect();
-    let mut broken = kept.http.send(&all).context("sending").err();
-    let mut open = true;
+    let mut broken = kept.http.send(&all).context("sending").err().map(|error| cause(&error));
     for ask in asks {
-        let answer = match broken.take() {
-            None if open => kept.http.response(ask.method()),
-            // What was sent behind an answer that said `close`.
-            None => Err(anyhow::anyhow!("closed before its turn")),
-            Some(error) => Err(error),
+        let answer = match &broken {
+            None => kept.http.response(ask.method()).and_then(|answer| Ok((answer.status()?, answer))),
+            Some(cause) => Err(anyhow::anyhow!("{cause}")),
         };
         let routed = clock::now();
-        let outcome = match answer {
-            Ok(answer) => {
-                open = open && !answer.closes();
-                status(answer.status()?).map(|()| ask.judge(|name| answer.all(name).map(str::to_owned).collect(), &answer.body))
+        let outcome = answer.and_then(|(status, answer)| {
+            ensure!(status == 200, "status {status}");
+            if answer.closes() {
+                // What was sent behind it is lost.
+                broken = Some("closed before its turn".to_owned());
             }
-            Err(error) => {
-                open = false;
-                Err(error)
-            }
-        };
-        open = open && !matches!(outcome, Err(_) | Ok(Outcome::Wrong(_)));
+            Ok(ask.judge(|name| answer.all(name).map(str::to_owned).collect(), &answer.body))
+        });
+        match &outcome {
+            Ok(Outcome::Wrong(what)) => broken = Some(format!("behind a wrong answer: {what}")),
+            // All that was sent at once fails of the same.
+            Err(error) => broken = Some(cause(error)),
+            Ok(_) => {}
+        }
         tell(&ask.told(kept.times, routed, outcome))?;
     }
-    Ok(open.then_some(kept).filter(|_| !last))
-}
-
-fn status(status: u16) -> Result<()> {
-    if status != 200 {
-        bail!("status {status}");
-    }
-    Ok(())
+    Ok(broken.is_none().then_some(kept).filter(|_| !last))
 }

@@ -14,7 +14,7 @@ use super::socket::{PATIENCE, Times, dial};
 use super::{Client, tell};
 use crate::clock;
 use crate::plan::ROUTE_HEADER;
-use crate::told::Outcome;
+use crate::told::{Outcome, cause};
 
 /// A connection is kept so long at most.
 const AGE: Duration = Duration::from_secs(6);
@@ -43,49 +43,53 @@ impl Http2 {
     pub(super) fn turn(&mut self, client: &mut Client) -> Result<()> {
         let count = client.random.range(1, 5);
         let mut asks: Vec<Ask> = (0..count).map(|_| Ask::new(client)).collect();
-        let kept = self.kept.take().filter(|kept| kept.since.elapsed() < AGE);
+        let mut kept = self.kept.take().filter(|kept| kept.since.elapsed() < AGE);
         let family = client.family();
         let to = *client.plan.http2.get(family).context("no address")?;
         let Http2 { runtime, local, kept: keep } = self;
         local.block_on(runtime, async {
-            let mut kept = match usable(kept).await {
-                Some(kept) => kept,
-                None => match connect(to).await {
-                    Ok(kept) => kept,
-                    Err((times, error)) => {
-                        for ask in &asks {
-                            let failed = anyhow::anyhow!("{}", crate::told::cause(&error));
-                            tell(&ask.told(times, clock::now(), Err(failed)))?;
-                        }
-                        return Ok(());
-                    }
-                },
-            };
-            let mut streams = Vec::new();
-            for mut ask in asks.drain(..) {
-                ask.begin();
-                let (send, times) = (kept.send.clone(), kept.times);
-                streams.push(tokio::task::spawn_local(async move {
-                    let mut routed = None;
-                    let outcome = tokio::time::timeout(PATIENCE, stream(send, &ask, &mut routed)).await;
-                    let outcome = outcome.unwrap_or_else(|_| Err(anyhow::anyhow!("no answer in time")));
-                    let failed = outcome.is_err();
-                    tell(&ask.told(times, routed.unwrap_or_else(clock::now), outcome)).map(|()| failed)
-                }));
-            }
-            let mut failed = false;
-            for stream in streams {
-                failed |= stream.await.context("a stream panicked")??;
-            }
-            if failed {
-                kept.driver.abort();
-            } else {
-                kept.send = kept.send.clone();
-                *keep = Some(kept);
+            // The server may say that the connection is over before a stream could be opened: nothing of it was sent, and
+            // it belongs to the next connection.
+            while !asks.is_empty() {
+                let connection = match usable(kept.take()).await {
+                    Some(connection) => connection,
+                    None => match connect(to).await {
+                        Ok(connection) => connection,
+                        Err((times, error)) => return refused(&asks, times, &error),
+                    },
+                };
+                (*keep, asks) = exchange(connection, asks).await?;
             }
             Ok(())
         })
     }
+}
+
+/// There is no connection for these.
+fn refused(asks: &[Ask], times: Times, error: &anyhow::Error) -> Result<()> {
+    let failed = |ask: &Ask| ask.told(times, clock::now(), Err(anyhow::anyhow!("{}", cause(error))));
+    asks.iter().try_for_each(|ask| tell(&failed(ask)))
+}
+
+/// All of them at once. What is left of the connection, and those that were not sent.
+async fn exchange(kept: Kept, asks: Vec<Ask>) -> Result<(Option<Kept>, Vec<Ask>)> {
+    let streams = asks.into_iter().map(|mut ask| {
+        ask.begin();
+        let (send, times) = (kept.send.clone(), kept.times);
+        tokio::task::spawn_local(async move {
+            let Ok(send) = send.ready().await else { return Ok(Some(ask)) };
+            let mut routed = None;
+            let outcome = tokio::time::timeout(PATIENCE, stream(send, &ask, &mut routed)).await;
+            let outcome = outcome.unwrap_or_else(|_| Err(anyhow::anyhow!("no answer in time")));
+            tell(&ask.told(times, routed.unwrap_or_else(clock::now), outcome)).map(|()| None)
+        })
+    });
+    let streams: Vec<_> = streams.collect();
+    let mut unsent = Vec::new();
+    for stream in streams {
+        unsent.extend(stream.await.context("a stream panicked")??);
+    }
+    Ok((Some(kept).filter(|_| unsent.is_empty()), unsent))
 }
 
 /// The connection, if the server has not said that it is over.
@@ -120,8 +124,7 @@ async fn connect(to: std::net::SocketAddr) -> Result<Kept, (Times, anyhow::Error
 }
 
 /// One stream to its end.
-async fn stream(send: SendRequest<Bytes>, ask: &Ask, routed: &mut Option<u64>) -> Result<Outcome> {
-    let mut send = send.ready().await.context("opening a stream")?;
+async fn stream(mut send: SendRequest<Bytes>, ask: &Ask, routed: &mut Option<u64>) -> Result<Outcome> {
     let uri = format!("http://{}{}", ask.host(), ask.query.target("/echo"));
     let mut request = Request::builder().method(ask.method()).uri(uri).header("content-type", "application/grpc");
     if let Some(space) = ask.route() {
@@ -136,7 +139,8 @@ async fn stream(send: SendRequest<Bytes>, ask: &Ask, routed: &mut Option<u64>) -
     }
     let (head, mut body) = response.await.context("waiting for an answer")?.into_parts();
     *routed = Some(clock::now());
-    ensure!(head.status == 200, "status {}", head.status.as_u16());
+    // An answer that is all in its head is the interceptor's own.
+    ensure!(head.status == 200 && !head.headers.contains_key("grpc-status"), "refused: {:?}", head.headers);
     let mut received = Vec::new();
     while let Some(data) = body.data().await {
         let data = data.context("reading")?;
