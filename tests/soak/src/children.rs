@@ -42,7 +42,7 @@ impl App {
         let (name, lines) = (who.clone(), lines.clone());
         let reader = thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                if lines.send(parse(&name, line)).is_err() {
+                if lines.send(parse(&name, &line)).is_err() {
                     break;
                 }
             }
@@ -76,11 +76,11 @@ impl Drop for App {
     }
 }
 
-fn parse(who: &str, line: String) -> Line {
+fn parse(who: &str, line: &str) -> Line {
     if let Ok(id) = line.parse() {
         return Line::Executed(id);
     }
-    match serde_json::from_str(&line) {
+    match serde_json::from_str(line) {
         Ok(told) => Line::Told(who.to_owned(), Box::new(told)),
         Err(_) => Line::Noise(format!("{who}: {line}")),
     }

@@ -47,6 +47,9 @@ impl Client {
     }
 }
 
+/// What a client does again and again.
+type Turn = dyn FnMut(&mut Client) -> Result<()>;
+
 /// Goes through with a plan.
 pub(crate) fn run(plan: Plan) -> Result<()> {
     let plan = Arc::new(plan);
@@ -66,7 +69,7 @@ pub(crate) fn run(plan: Plan) -> Result<()> {
 }
 
 fn one(mut client: Client, end: Option<Instant>) -> Result<()> {
-    let mut turn: Box<dyn FnMut(&mut Client) -> Result<()>> = match client.kind {
+    let mut turn: Box<Turn> = match client.kind {
         Kind::Http2 => {
             let mut http2 = http2::Http2::new()?;
             Box::new(move |client| http2.turn(client))

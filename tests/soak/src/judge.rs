@@ -47,13 +47,7 @@ pub(crate) fn judge(timeline: &Timeline, who: &str, told: &Told, drain: u64) -> 
     }
 }
 
-fn answered(
-    timeline: &Timeline,
-    who: &str,
-    told: &Told,
-    (copy, added): (&str, Option<&str>),
-    drain: u64,
-) -> Verdict {
+fn answered(timeline: &Timeline, who: &str, told: &Told, (copy, added): (&str, Option<&str>), drain: u64) -> Verdict {
     let front = told.kind == Kind::Front.name();
     let opaque = Kind::is_opaque(&told.kind);
     let (home, named) = (home(who), told.space.as_deref());
@@ -193,7 +187,8 @@ mod tests {
 
     #[test]
     fn only_what_is_longer_than_the_drain_is_reset_by_an_upgrade() {
-        let ask = |kind, began: u64| verdict("caller", &told(kind, None, 20_000, began, Outcome::Failed(RESET.to_owned())));
+        let ask =
+            |kind, began: u64| verdict("caller", &told(kind, None, 20_000, began, Outcome::Failed(RESET.to_owned())));
         assert!(matches!(ask(Kind::RawLong, 36_200), Verdict::Explained(_)));
         assert!(matches!(ask(Kind::RawLong, 32_000), Verdict::Unexplained(_)));
         assert!(matches!(ask(Kind::KeepAlive, 36_200), Verdict::Unexplained(_)));

@@ -61,7 +61,8 @@ pub(crate) struct Sampler {
 impl Sampler {
     /// Starts; nothing is sampled before there is an agent.
     pub(crate) fn start() -> Sampler {
-        let (pid, over, seen) = (Arc::<AtomicU32>::default(), Arc::<AtomicBool>::default(), Arc::<Mutex<Seen>>::default());
+        let (pid, over, seen) =
+            (Arc::<AtomicU32>::default(), Arc::<AtomicBool>::default(), Arc::<Mutex<Seen>>::default());
         let thread = {
             let (pid, over, seen) = (Arc::clone(&pid), Arc::clone(&over), Arc::clone(&seen));
             thread::spawn(move || {
@@ -107,9 +108,8 @@ fn sample(pid: u32) -> Option<(Sample, Objects)> {
         line.split_ascii_whitespace().nth(1)?.parse::<f64>().ok()
     };
     let fds = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
-    let targets: Vec<String> = fds
-        .filter_map(|fd| Some(fs::read_link(fd.ok()?.path()).ok()?.to_string_lossy().into_owned()))
-        .collect();
+    let targets: Vec<String> =
+        fds.filter_map(|fd| Some(fs::read_link(fd.ok()?.path()).ok()?.to_string_lossy().into_owned())).collect();
     let objects = objects(pid);
     let count = |prefix: &str| number(targets.iter().filter(|target| target.starts_with(prefix)).count());
     let links = number(objects.iter().filter(|(kind, _)| *kind == "link_id").count());

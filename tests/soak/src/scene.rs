@@ -125,7 +125,8 @@ impl Scene {
 
     fn plan(&self, number: u64, clients: &[(Kind, u64)]) -> Plan {
         let echo = addresses("echo", "default");
-        let [http, http2, tcp, raw] = PORTS.map(|(_, port, _, _)| echo.map(|address| SocketAddr::from((address, port))));
+        let [http, http2, tcp, raw] =
+            PORTS.map(|(_, port, _, _)| echo.map(|address| SocketAddr::from((address, port))));
         let front = addresses("front", "default").map(|address| SocketAddr::from((address, 80)));
         let named = NAMED.iter().map(|space| Some((*space).to_owned()));
         let spaces = named.chain([None, None]).collect();

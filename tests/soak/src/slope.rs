@@ -43,10 +43,8 @@ fn one<'a>(life: impl Iterator<Item = &'a Sample> + Clone) -> Vec<Slope> {
         return Vec::new();
     }
     let line = |(index, (quantity, absolute, share)): (usize, &(&'static str, f64, f64))| {
-        let points: Vec<(f64, f64)> = kept
-            .iter()
-            .filter_map(|sample| Some((minutes(sample.at - from.at), *sample.values.get(index)?)))
-            .collect();
+        let points: Vec<(f64, f64)> =
+            kept.iter().filter_map(|sample| Some((minutes(sample.at - from.at), *sample.values.get(index)?))).collect();
         let (per_minute, mean) = fit(&points);
         let growth = per_minute * minutes(span);
         let bound = absolute + share * mean;

@@ -91,7 +91,9 @@ impl Timeline {
     pub(crate) fn truths(&self, from: u64, to: u64) -> Vec<Truth> {
         let before = self.changes.iter().rev().find(|change| change.ended < from);
         let mut all = vec![before.map_or(self.first, |change| change.after)];
-        all.extend(self.changes.iter().filter(|change| change.ended >= from && change.began <= to).map(|change| change.after));
+        all.extend(
+            self.changes.iter().filter(|change| change.ended >= from && change.began <= to).map(|change| change.after),
+        );
         all
     }
 

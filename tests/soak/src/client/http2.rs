@@ -35,7 +35,8 @@ struct Kept {
 
 impl Http2 {
     pub(super) fn new() -> Result<Http2> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting a runtime")?;
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting a runtime")?;
         Ok(Http2 { runtime, local: LocalSet::new(), kept: None })
     }
 

@@ -34,7 +34,8 @@ pub(super) fn turn(client: &mut Client) -> Result<()> {
     let (times, stream) = dial(*to);
     let mut routed = None;
     let mut first = None;
-    let outcome = stream.and_then(|stream| session(stream, &ask, length, &mut client.random, (&mut routed, &mut first)));
+    let outcome =
+        stream.and_then(|stream| session(stream, &ask, length, &mut client.random, (&mut routed, &mut first)));
     let mut told = ask.told(times, routed.unwrap_or_else(clock::now), outcome);
     told.micros = first.unwrap_or(told.micros);
     tell(&told)
