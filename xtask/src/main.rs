@@ -12,6 +12,7 @@ mod fuzz;
 mod image;
 mod lint;
 mod process;
+mod promises;
 mod setup;
 mod soak;
 mod tally;

@@ -1,12 +1,12 @@
 //! Runs other programs and tells about it on stderr: what is run, why, how long it took.
 //!
-//! Two ways: `shown` for programs with a progress display of their own (cargo), `quietly` for the rest (apt), whose
-//! output goes to a log that is printed only when they fail.
+//! Two ways: `shown` (or `read_along`) for programs with a progress display of their own (cargo), `quietly` for the rest
+//! (apt), whose output goes to a log that is printed only when they fail.
 
 use std::env;
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufRead as _, BufReader, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
@@ -34,6 +34,24 @@ pub(crate) fn shown(what: &str, command: &mut Command) -> Result<()> {
     say(what);
     let status = command.status().with_context(|| format!("cannot run {}", line(command)))?;
     check(status, command)
+}
+
+/// Runs a program that shows its own progress, and reads along: `line` gets each line of its standard output.
+pub(crate) fn read_along(what: &str, command: &mut Command, mut line: impl FnMut(&str)) -> Result<()> {
+    say(what);
+    let child = command.stdout(Stdio::piped()).spawn();
+    let mut child = child.with_context(|| format!("cannot run {}", self::line(command)))?;
+    let mut output = io::stdout().lock();
+    if let Some(stdout) = child.stdout.take() {
+        let mut stdout = BufReader::new(stdout);
+        let mut bytes = Vec::new();
+        while stdout.read_until(b'\n', &mut bytes)? > 0 {
+            output.write_all(&bytes)?;
+            line(String::from_utf8_lossy(&bytes).trim_end());
+            bytes.clear();
+        }
+    }
+    check(child.wait()?, command)
 }
 
 /// Runs a program whose output matters only when it fails. `what` names the step, with the reason for it.

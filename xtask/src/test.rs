@@ -1,5 +1,6 @@
 //! `cargo xtask test`: the test tiers. `unit` runs anywhere; `netns` runs the release agent on network namespaces and
-//! needs root. A tier that cannot run fails: nothing is skipped without being told to.
+//! needs root. A tier that cannot run fails: nothing is skipped without being told to. A whole run ends with the promises
+//! of docs/specification.md, each by name.
 
 use std::ffi::OsString;
 use std::fs;
@@ -9,7 +10,8 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::build;
-use crate::process::shown;
+use crate::process::{read_along, shown};
+use crate::promises::{self, Results};
 use crate::setup::{self, Purpose};
 use crate::tally::Tally;
 use crate::vm::{self, Accel};
@@ -67,17 +69,22 @@ const ON_A_CLUSTER: [&str; 4] = ["cluster::", "manager::", "election::", "dry_ru
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     let all = !args.unit && !args.netns && !args.kubernetes && !args.vm;
     let mut tally = Tally::default();
+    let mut results = Results::default();
     if all || args.unit {
-        tally.add("unit", || unit(workspace, args));
+        tally.add("unit", || unit(workspace, args, &mut results));
     }
     if all || args.netns {
-        tally.add("netns", || netns(workspace, args));
+        tally.add("netns", || netns(workspace, args, &mut results));
     }
     if args.vm {
         tally.add("vm", || vm::run(workspace, &machines(args)));
     }
     if args.kubernetes {
         tally.add("kubernetes", || kubernetes(workspace, args));
+    }
+    // Of a part of the tests it would say that most promises were not tried.
+    if all && args.filter.is_none() && args.rest.is_empty() {
+        tally.add("promises", || results.report(&promises::page(workspace)?));
     }
     tally.finish()
 }
@@ -106,12 +113,12 @@ fn kubeconfig(variable: Option<OsString>) -> Result<PathBuf> {
     })
 }
 
-fn unit(workspace: &Workspace, args: &Args) -> Result<()> {
+fn unit(workspace: &Workspace, args: &Args, results: &mut Results) -> Result<()> {
     let mut cargo = workspace.cargo(&["test", "--workspace", "--no-fail-fast"]);
-    shown("unit tests", with_selection(&mut cargo, args))
+    read_along("unit tests", with_selection(&mut cargo, args), |line| results.line(line))
 }
 
-fn netns(workspace: &Workspace, args: &Args) -> Result<()> {
+fn netns(workspace: &Workspace, args: &Args, results: &mut Results) -> Result<()> {
     ensure!(setup::is_root()?, "the netns tier loads eBPF programs and makes network namespaces: run it as root");
     setup::ready(workspace, Purpose::Test)?;
     build::agent(workspace, "release", &[])?;
@@ -123,7 +130,7 @@ fn netns(workspace: &Workspace, args: &Args) -> Result<()> {
     cargo.args(TIERS.iter().flat_map(|tier| ["--test", tier]));
     // The tests' own package may depend on the agent's library: it must not fall back to an empty object.
     cargo.env("INTERCEPTOR_BIN", agent).env("INTERCEPTOR_EBPF", "require");
-    shown("netns tests", with_selection(&mut cargo, args))
+    read_along("netns tests", with_selection(&mut cargo, args), |line| results.line(line))
 }
 
 fn machines(args: &Args) -> vm::Options<'_> {
