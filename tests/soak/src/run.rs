@@ -81,8 +81,9 @@ fn end(mut soak: Soak, seed: u64, started: Instant) -> Result<Report> {
     // What is under way is told, or was not asked before the last judgement.
     soak.pause(Duration::from_secs(3));
     soak.settle().map_err(|error| soak.faults.push(format!("{error:#}"))).ok();
-    soak.dave = None;
+    // Who calls ends before who answers.
     soak.scene.end();
+    soak.dave = None;
     soak.drain();
     soak.judge(clock::now());
     soak.tally.finish();
