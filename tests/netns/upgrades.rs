@@ -62,7 +62,7 @@ impl Traffic {
         wait::until(LIMIT, "every kind of client to succeed", || {
             for client in &traffic.clients {
                 let told = Told::of(&client.stdout());
-                anyhow::ensure!(told.done.len() == 5, "only {:?}", told.done.keys());
+                anyhow::ensure!(told.done.len() == 6, "only {:?}", told.done.keys());
             }
             Ok(())
         })

@@ -123,6 +123,13 @@ impl Agent {
         Ok(std::mem::replace(self, next))
     }
 
+    /// The same, with the log that the agent has by default.
+    pub fn succeed_deployed(&mut self, lab: &Lab, config: &Config) -> Result<Agent> {
+        let mut next = Agent::spawn(lab, &self.node, &config.to_text(), config.admin_socket(), &["--takeover"])?;
+        next.wait_ready()?;
+        Ok(std::mem::replace(self, next))
+    }
+
     /// Starts another agent that is to take over from this one, and does not wait.
     pub fn start_successor(&self, lab: &Lab, config: &Config) -> Result<Agent> {
         let more = ["--log", "debug", "--takeover"];

@@ -231,7 +231,7 @@ impl Exchange {
         loop {
             if !upstream.buffer.is_empty() {
                 match head::response(upstream.buffer.data(), self.kind) {
-                    Ok(Some(head)) => return Poll::Ready(self.begin_response(&head, client, upstream)),
+                    Ok(Some(head)) => return Poll::Ready(self.begin_response(cx, &head, client, upstream)),
                     Err(error) => return Poll::Ready(Err(End::Failed(Failure::BadResponse(error)))),
                     Ok(None) if upstream.buffer.is_full() => {
                         if upstream.buffer.len() >= self.max_head {
@@ -258,7 +258,13 @@ impl Exchange {
         }
     }
 
-    fn begin_response(&mut self, head: &ResponseHead, client: &mut Side, upstream: &mut Side) -> Result<(), End> {
+    fn begin_response(
+        &mut self,
+        cx: &mut Context<'_>,
+        head: &ResponseHead,
+        client: &mut Side,
+        upstream: &mut Side,
+    ) -> Result<(), End> {
         self.request.release(client);
         let interim = matches!(head.status, 100..=199) && head.status != 101;
         let framing = if self.switches_at(head.status) { super::framing::Framing::NONE } else { head.framing.clone() };
@@ -272,9 +278,9 @@ impl Exchange {
         } else {
             self.status = Some(head.status);
             self.keep_alive &= head.keep_alive;
+            let convenient = self.last && self.keep_alive && self.request.is_done() && !self.switches_at(head.status);
             // A client that has sent its next request already would lose it.
-            let convenient = self.request.is_done() && client.buffer.is_empty() && !self.switches_at(head.status);
-            if self.last && self.keep_alive && convenient {
+            if convenient && !has_asked_more(cx, client) {
                 // Before the empty line that ends the head.
                 let at = head.len.saturating_sub(2);
                 message.edit([Some(Edit { at, skip: 0, text: CLOSE.into() }), None]);
@@ -324,4 +330,10 @@ impl Exchange {
         }
         Poll::Pending
     }
+}
+
+/// Whether something of a further request has come, be it that it still lies in the socket. An error shows again when the
+/// response is written.
+fn has_asked_more(cx: &mut Context<'_>, client: &mut Side) -> bool {
+    !client.buffer.is_empty() || matches!(client.poll_fill(cx), Poll::Ready(Ok(1..)))
 }
