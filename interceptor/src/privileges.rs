@@ -71,7 +71,10 @@ impl Confined {
     pub fn tell(self) {
         let thread = std::thread::current();
         for error in self.0 {
-            tracing::warn!(thread = thread.name().unwrap_or_default(), "goes on with more rights than it needs: {error}");
+            tracing::warn!(
+                thread = thread.name().unwrap_or_default(),
+                "goes on with more rights than it needs: {error}"
+            );
         }
     }
 }
