@@ -3,6 +3,7 @@
 #
 #   tests/upgrades.sh [UPGRADES] [KILLS] [HANGS]     20, 5 and 5 unless said otherwise
 #
+# INTERCEPTOR_OTHER_BIN=PATH names the program of another build: every other upgrade leads to it, the next one back.
 # It makes its own network namespaces and cgroups and removes them again.
 set -eu
 cd "$(dirname "$0")/.."

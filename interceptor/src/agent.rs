@@ -7,6 +7,7 @@ mod cluster;
 mod control;
 mod ending;
 mod parts;
+mod reloads;
 mod servers;
 mod succession;
 
@@ -25,6 +26,7 @@ use crate::config::{Config, Parsed};
 use crate::kubernetes::{Access, connect};
 use crate::source::file::FileSource;
 use crate::takeover::claim::{Found, find};
+use crate::telemetry::LogCounts;
 use crate::vital::Vital;
 
 /// What `interceptor run` was told.
@@ -42,6 +44,8 @@ pub struct RunOptions {
     pub ebpf_log: bool,
     /// Whether to take over from the agent that runs, if one does.
     pub takeover: bool,
+    /// What the log does not write.
+    pub log: LogCounts,
 }
 
 /// A cluster, and which part of it is this node's.

@@ -6,11 +6,13 @@
 
 mod addresses;
 mod attach;
+mod cgroups;
 mod close;
 mod controller;
 mod dns;
 mod handover;
 mod heartbeat;
+mod leftovers;
 mod listening;
 mod threads;
 

@@ -7,12 +7,13 @@ mod threads;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::{Arc, OnceLock};
 
 pub use destinations::{Assigned, Destinations};
 pub use threads::Threads;
 
+use crate::metrics::RefusedConnections;
 use crate::net::netns::Netns;
 use crate::propagate::Memory;
 
@@ -30,7 +31,9 @@ pub struct Captured {
     /// A cgroup with its processes, where one is known.
     pub cgroup: Option<PathBuf>,
     /// Its connections under way, over all workers.
-    pub open: AtomicUsize,
+    pub open: Arc<AtomicUsize>,
+    /// Its connections that found no place are counted there, from the first one on.
+    pub turned_away: OnceLock<RefusedConnections>,
     /// What its threads are found by.
     pub threads: Threads,
     /// Whether its application has refused a connection since `capture` last looked.

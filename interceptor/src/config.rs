@@ -312,8 +312,13 @@ pub struct Proxy {
     pub idle_timeout: Duration,
     /// How long connections under way have to end when the agent ends.
     pub drain_timeout: Duration,
-    /// Connections of one workload at a time, both directions; one more is reset.
+    /// Connections of one workload at a time, both directions; one more is refused.
     pub max_connections: usize,
+    /// Connections of all workloads at a time; 0 is as many as descriptors and memory allow (`room`).
+    pub max_connections_total: usize,
+    /// Bytes that are held for peers that do not keep up, beyond what each connection is planned with; 0 is a quarter of
+    /// the memory (`room`).
+    pub max_buffered_bytes: usize,
     /// The largest request or response head, bytes.
     pub max_head_bytes: usize,
     /// How opaque bytes move.

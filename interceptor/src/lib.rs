@@ -31,6 +31,7 @@ pub mod privileges;
 pub mod propagate;
 pub mod proxy;
 pub mod query;
+pub mod room;
 pub mod route;
 pub mod snapshot;
 pub mod sock_diag;

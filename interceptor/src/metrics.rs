@@ -8,11 +8,13 @@ mod dns;
 mod kernel;
 mod labels;
 pub mod manager;
+mod refused;
 mod table;
 mod threads;
 mod watches;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -24,12 +26,14 @@ use serde::{Deserialize, Serialize};
 
 pub use dns::{DnsOutcome, DnsTransport};
 pub use kernel::{KernelCount, KernelReader};
+pub use refused::RefusedConnections;
 pub use table::{FAMILIES, FamilyDoc, FamilyKind, reference_markdown};
 pub use threads::{CallOrigin, ThreadCalls};
 pub use watches::WatchState;
 
-use crate::flow::{ConnectionRecord, Note, Record, RequestRecord, Verdict};
+use crate::flow::{ConnectionRecord, Note, Protocol, Record, RequestRecord, Verdict};
 use crate::route::{Direction, SpaceFrom};
+use crate::telemetry::LogCounts;
 use dns::DnsQueries;
 use kernel::{KernelCollector, KernelCounters};
 use labels::{ConnectionLabels, Pairs, PerDirection, PerVerdict, RequestLabels, fetch, status_class};
@@ -65,13 +69,17 @@ pub struct Metrics {
     workloads_captured: Gauge,
     workloads_pending: Gauge,
     workloads_failed: Gauge,
+    left_out: Gauge,
     heartbeat_lapses: Counter,
     kernel_splice: [Counter; 4],
     unexpected_connections: Counter,
     real_client_table_full: Counter,
+    accept_pauses: Counter,
     dns_queries: DnsQueries,
     established_closed: PerDirection<Counter>,
     thread_calls: threads::Calls,
+    refused_connections: refused::Refused,
+    turned_away: AtomicU64,
     kernel: Arc<KernelCounters>,
 }
 
@@ -126,6 +134,11 @@ impl SpliceEvent {
 impl Metrics {
     /// All metrics, at 0.
     pub fn new() -> Self {
+        Self::with_log(&LogCounts::default())
+    }
+
+    /// All metrics, at 0 but for what the log has counted already.
+    pub fn with_log(log: &LogCounts) -> Self {
         let mut registry = Registry::default();
         let registry_mut = &mut registry;
 
@@ -164,6 +177,8 @@ impl Metrics {
         let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         registry_mut.register(table::BUILD.registered_name(), table::BUILD.help, build);
 
+        register(registry_mut, table::LOG_LEFT_OUT, log.left_out.clone());
+        register(registry_mut, table::LOG_LOST, log.lost.clone());
         let kernel = Arc::new(KernelCounters::default());
         registry_mut.register_collector(Box::new(KernelCollector(Arc::clone(&kernel))));
         Self {
@@ -186,13 +201,17 @@ impl Metrics {
             workloads_captured: fetch(&workloads, &[("state", "captured")]),
             workloads_pending: fetch(&workloads, &[("state", "pending")]),
             workloads_failed: fetch(&workloads, &[("state", "failed")]),
+            left_out: register(registry_mut, table::LEFT_OUT, Gauge::default()),
             heartbeat_lapses: register(registry_mut, table::HEARTBEAT_LAPSES, Counter::default()),
             kernel_splice: SpliceEvent::ALL.map(|event| fetch(&splice, &[("event", event.as_str())])),
             unexpected_connections: register(registry_mut, table::UNEXPECTED_CONNECTIONS, Counter::default()),
             real_client_table_full: register(registry_mut, table::REAL_CLIENT_TABLE_FULL, Counter::default()),
+            accept_pauses: register(registry_mut, table::ACCEPT_PAUSES, Counter::default()),
             dns_queries: DnsQueries::new(&dns_queries),
             established_closed,
             thread_calls: register(registry_mut, table::THREAD_CALLS, Family::default()),
+            refused_connections: register(registry_mut, table::REFUSED_CONNECTIONS, Family::default()),
+            turned_away: AtomicU64::new(0),
             kernel,
             registry,
         }
@@ -207,6 +226,28 @@ impl Metrics {
     /// A connection that was accepted is gone.
     pub fn connection_closed(&self, direction: Direction) {
         self.open.of(direction).dec();
+    }
+
+    /// A connection found no place.
+    pub fn connection_turned_away(&self) {
+        self.turned_away.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many found no place, whatever workload they were of.
+    pub fn turned_away(&self) -> u64 {
+        self.turned_away.load(Ordering::Relaxed)
+    }
+
+    /// A connection was refused for want of a place and has no record.
+    pub fn connection_refused(&self, direction: Direction, reason: &'static str) {
+        self.opened.of(direction).inc();
+        let labels = ConnectionLabels {
+            direction: direction.as_str(),
+            protocol: Protocol::Unknown.as_str(),
+            verdict: Verdict::Refused.as_str(),
+            reason,
+        };
+        self.connections.get_or_create(&labels).inc();
     }
 
     /// A record was finished.
@@ -258,6 +299,16 @@ impl Metrics {
         threads::forget(&self.thread_calls, workload);
     }
 
+    /// The counters of a workload whose connections find no place.
+    pub fn refused_connections(&self, workload: &str) -> RefusedConnections {
+        RefusedConnections::of(&self.refused_connections, workload)
+    }
+
+    /// That workload is not captured any more.
+    pub fn forget_refused_connections(&self, workload: &str) {
+        refused::forget(&self.refused_connections, workload);
+    }
+
     /// A follower was too slow for so many flow records.
     pub fn flow_records_lost(&self, count: u64) {
         self.flow_records_lost.inc_by(count);
@@ -287,6 +338,11 @@ impl Metrics {
         self.workloads_failed.set(number(counts.failed));
     }
 
+    /// So many addresses should be captured and are not.
+    pub fn set_left_out(&self, count: usize) {
+        self.left_out.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
     /// The agent answers again after new connections had passed it by.
     pub fn heartbeat_lapsed(&self) {
         self.heartbeat_lapses.inc();
@@ -313,6 +369,11 @@ impl Metrics {
     /// A real client's address found no room in the kernel's table.
     pub fn real_client_table_full(&self) {
         self.real_client_table_full.inc();
+    }
+
+    /// A listener could not accept, as the process or the kernel has nothing left for another connection.
+    pub fn accept_paused(&self) {
+        self.accept_pauses.inc();
     }
 
     /// A DNS query of a workload in a derived space was dealt with.

@@ -81,7 +81,7 @@ impl Finding {
 /// Examines this machine. Takes well under a second, most of it in the kernel's verifier.
 pub fn run(options: &Options) -> Vec<Finding> {
     let (settings, mut findings) = settings::read(options);
-    findings.extend(process::findings());
+    findings.extend(process::findings(&settings.proxy));
     findings.extend(kernel::findings());
     let points = cgroups::attach_points(&settings);
     findings.extend(cgroups::findings(&points));

@@ -1,7 +1,7 @@
 //! Gives up what the process does not need: capabilities, new privileges, system calls, core dumps.
 //!
-//! [`confine_process`] is called first by `interceptor run` and `interceptor ingress-manager`, before any other thread and
-//! anything but the log is there, so that every thread has no more from its beginning. [`confine_worker`] is called by
+//! [`confine_process`] is called first by `interceptor run` and `interceptor ingress-manager`, before any other thread is
+//! there (that of the log, too), so that every thread has no more from its beginning. [`confine_worker`] is called by
 //! each worker before it reads a byte from the network. What fails is logged and left: an agent that holds too much is
 //! better than none, and `status` shows what each thread really has ([`Confinement::of_process`]).
 //!
@@ -48,26 +48,34 @@ enum ConfineError {
     Filter(#[from] filter::FilterError),
 }
 
-/// Leaves this process, which has one thread, with `keep` at most.
-pub fn confine_process(keep: &[Capability]) {
+/// What could not be given up, to be told once there is a log.
+#[must_use = "what was kept against the documentation has to be told"]
+pub struct Confined(Vec<ConfineError>);
+
+/// Leaves this process, which has one thread and no log yet, with `keep` at most.
+pub fn confine_process(keep: &[Capability]) -> Confined {
     allow_maps();
-    told(new_privileges());
-    told(dumps());
-    told(bounding(keep));
-    told(capabilities(keep));
-    told(filter::forbid_to_process().map_err(ConfineError::from));
+    let forbidden = || filter::forbid_to_process().map_err(ConfineError::from);
+    let steps = [new_privileges(), dumps(), bounding(keep), capabilities(keep), forbidden()];
+    Confined(steps.into_iter().filter_map(Result::err).collect())
 }
 
 /// Leaves the calling thread with what a worker needs at most.
 pub fn confine_worker() {
-    told(capabilities(WORKER));
-    told(filter::allow_to_worker().map_err(ConfineError::from));
+    let steps = [capabilities(WORKER), filter::allow_to_worker().map_err(ConfineError::from)];
+    Confined(steps.into_iter().filter_map(Result::err).collect()).tell();
 }
 
-fn told(result: Result<(), ConfineError>) {
-    if let Err(error) = result {
+impl Confined {
+    /// Logs each right that was kept against the documentation.
+    pub fn tell(self) {
         let thread = std::thread::current();
-        tracing::warn!(thread = thread.name().unwrap_or_default(), "goes on with more rights than it needs: {error}");
+        for error in self.0 {
+            tracing::warn!(
+                thread = thread.name().unwrap_or_default(),
+                "goes on with more rights than it needs: {error}"
+            );
+        }
     }
 }
 

@@ -13,15 +13,18 @@ pub mod connect;
 mod context;
 mod detect;
 mod drain;
+mod endpoint;
 pub mod error;
 mod handed;
 pub mod http1;
 mod http2;
 mod opaque;
 mod record;
+mod refuse;
 mod respond;
 mod routing;
 pub mod selftest;
+mod shortage;
 mod splice;
 #[cfg(test)]
 mod tests;
@@ -30,21 +33,26 @@ pub(crate) mod threads;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use tokio::net::TcpStream;
+use tokio::task::{JoinHandle, spawn_local};
 
 pub use context::Context;
 pub use drain::{Drain, Phase};
+pub use refuse::Refusals;
+pub use shortage::Shortage;
 
 use self::connect::Upstream;
 use self::detect::Detected;
 use self::error::ConnectError;
 use self::record::RecordGuard;
+use self::respond::Answer;
 use crate::captured::Captured;
 use crate::flow::{Protocol, TargetRecord};
+use crate::net::budget::Account;
 use crate::net::side::Side;
 use crate::net::socket;
+use crate::room::Place;
 use crate::route::Direction;
 
 /// One intercepted connection.
@@ -59,27 +67,42 @@ pub struct Connection {
     pub client: SocketAddr,
     /// The destination that the caller asked for.
     pub original: SocketAddr,
+    /// What is held for the workload's peers that do not keep up.
+    account: Rc<Account>,
     /// Its record, published when it is dropped.
     record: RecordGuard,
 }
 
-/// Handles one accepted connection to its end. `original` is the destination that the caller asked for.
-pub async fn serve(
-    context: Rc<Context>,
-    workload: Arc<Captured>,
-    direction: Direction,
-    stream: TcpStream,
-    client: SocketAddr,
-    original: SocketAddr,
-) {
-    let record = RecordGuard::begin(&context, &workload, direction, client, original);
-    let mut connection = Connection { context, workload, direction, client, original, record };
-    let side = Side::new(stream, &connection.context.buffers);
-    let limit = connection.context.settings.max_connections;
-    if connection.workload.open.load(Ordering::Relaxed) > limit {
-        connection.record.too_many(limit);
-        return side.reset().await;
+/// A connection that was accepted: at whose border, and between whom.
+pub struct Arrival {
+    /// The worker's.
+    pub context: Rc<Context>,
+    /// The workload at whose border it is.
+    pub workload: Arc<Captured>,
+    /// Which way it crosses that border.
+    pub direction: Direction,
+    /// The caller.
+    pub client: SocketAddr,
+    /// The destination that the caller asked for.
+    pub original: SocketAddr,
+}
+
+/// Takes an accepted connection: serves it to its end in a task of its own, or turns it away where there is no place for
+/// it. Gives that task; a connection that is reset at once has none.
+pub fn begin(arrival: Arrival, stream: TcpStream) -> Option<JoinHandle<()>> {
+    let Arrival { context, workload, .. } = &arrival;
+    match context.room.admit(&workload.open, context.settings.max_connections) {
+        Ok(place) => Some(spawn_local(serve(arrival, stream, place))),
+        Err(why) => refuse::turn_away(&arrival, stream, why),
     }
+}
+
+async fn serve(arrival: Arrival, stream: TcpStream, place: Place) {
+    let Arrival { context, workload, direction, client, original } = arrival;
+    let record = RecordGuard::begin(&context, &workload, direction, client, original, Some(place));
+    let account = context.budget.account(workload.cookie);
+    let mut connection = Connection { context, workload, direction, client, original, account, record };
+    let side = Side::new(stream, &connection.context.buffers);
     let _joined = Drain::join(&connection.context).await;
     let (detected, client, dialled) = detect::detect(&mut connection, side).await;
     match detected {
@@ -101,6 +124,10 @@ pub async fn serve(
         }
         Detected::Unreachable(error) => refuse(&mut connection, client, &error).await,
         Detected::Broken(error) => connection.record.failed_client(&error),
+        Detected::Crowded => {
+            connection.record.refused(&Answer::no_memory("a request line of more than 16 KiB"));
+            client.reset().await;
+        }
     }
 }
 

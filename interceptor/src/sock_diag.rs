@@ -1,7 +1,7 @@
 //! Lists and closes TCP connections of a network namespace over netlink (sock_diag(7)), as `ss` and `ss -K` do.
 //!
-//! `capture` closes with it what was connected before it was captured, and looks who listened before; `preflight` tries it
-//! on a connection of its own.
+//! `capture` closes with it what was connected before it was captured, looks who listened before, and which connections of a
+//! dead predecessor are over; `preflight` tries it on a connection of its own.
 //! Blocking, with a deadline for every answer: not for the threads that serve. It decides nothing: whoever calls chooses
 //! the connections. Two messages are all it speaks; the crates for the whole protocol do not read the cgroup.
 
@@ -121,6 +121,14 @@ impl SockDiag {
     /// Where the kernel has no tcp_diag, or does not answer in time.
     pub fn established(&self, family: Family, mut visit: impl FnMut(Connection)) -> Result<(), DiagError> {
         self.list(family, message::ESTABLISHED, &mut visit)
+    }
+
+    /// Shows the own address of every connection of a family to `visit` that is not over, in whatever state it is.
+    ///
+    /// # Errors
+    /// As for [`established`](Self::established).
+    pub fn in_use(&self, family: Family, mut visit: impl FnMut(SocketAddr)) -> Result<(), DiagError> {
+        self.list(family, message::IN_USE, &mut |socket| visit(socket.local))
     }
 
     /// Shows the address of every listening socket of a family to `visit`, and whether it takes IPv6 only.

@@ -6,18 +6,20 @@
 mod report;
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 pub use report::{
-    CapturedStatus, DnsReport, DnsStatus, Established, FlowsStatus, HookState, HookStatus, LapseStatus, LeftOut,
-    ListenerStatus, Passed, SourceStatus, SpliceStatus, Status, WatchStatus, WorkloadState, WorkloadStatus,
+    CapturedStatus, ConnectionsStatus, DnsReport, DnsStatus, Established, FlowsStatus, HookState, HookStatus,
+    LapseStatus, LeftOut, ListenerStatus, Passed, SourceStatus, SpliceStatus, Status, WatchStatus, WorkloadState,
+    WorkloadStatus,
 };
 
 use crate::config::CapturedServices;
 use crate::flow::Hub;
 use crate::metrics::{DnsOutcome, Metrics, WatchState, WorkloadCounts};
 use crate::privileges::Confinement;
+use crate::room::Room;
 use crate::snapshot::Snapshot;
 
 /// How the agent is.
@@ -43,6 +45,7 @@ struct Board {
     workers: usize,
     splice: SpliceStatus,
     dns: DnsReport,
+    room: Option<Arc<Room>>,
 }
 
 /// How many addresses of the snapshot are captured; see [`CapturedStatus`].
@@ -56,6 +59,8 @@ pub struct CapturedCounts {
     pub only_copies: usize,
     /// Ports that are intercepted inbound.
     pub inbound_ports: usize,
+    /// What should be captured and is not: the kernel's maps have no room for it, or it was refused otherwise.
+    pub left_out: usize,
 }
 
 impl StatusBoard {
@@ -109,6 +114,7 @@ impl StatusBoard {
         captured.outside_roots = counts.outside_roots;
         captured.only_copies = counts.only_copies;
         captured.inbound_ports = counts.inbound_ports;
+        captured.left_out = counts.left_out;
     }
 
     /// What becomes of connections from before their destination was captured, and why where that is not as wanted.
@@ -163,6 +169,11 @@ impl StatusBoard {
     /// How many worker threads run.
     pub fn set_workers(&self, workers: usize) {
         self.board().workers = workers;
+    }
+
+    /// How many connections the agent takes.
+    pub fn set_room(&self, room: Arc<Room>) {
+        self.board().room = Some(room);
     }
 
     /// How opaque bytes move and why so.
@@ -242,6 +253,7 @@ impl StatusBoard {
             workers: board.workers,
             privileges: Confinement::default(),
             splice: SpliceStatus { events: metrics.kernel_splice_events(), ..board.splice.clone() },
+            connections: board.room.as_deref().map(|room| ConnectionsStatus::of(room, metrics)).unwrap_or_default(),
             flows,
             dns: DnsStatus {
                 captured: board.dns.clone(),

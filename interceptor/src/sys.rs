@@ -175,13 +175,36 @@ pub fn unsent_bytes(socket: impl AsFd) -> io::Result<usize> {
     if result == 0 { Ok(usize::try_from(count).unwrap_or_default()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Nanoseconds of `CLOCK_MONOTONIC`: the clock of `bpf_ktime_get_ns`.
+/// Nanoseconds of `CLOCK_MONOTONIC`: the clock of `bpf_ktime_get_ns`, but for [`monotonic_offset_ns`].
 pub fn monotonic_ns() -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the kernel writes one timespec. This clock cannot fail.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
     let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
     seconds.saturating_mul(1_000_000_000).saturating_add(u64::try_from(now.tv_nsec).unwrap_or_default())
+}
+
+/// How far this process's `CLOCK_MONOTONIC` is ahead of the kernel's own: 0, unless it is in a time namespace
+/// (time_namespaces(7), Linux 5.6), which `bpf_ktime_get_ns` knows nothing of.
+///
+/// # Errors
+/// Where /proc tells something else than the manual says.
+pub fn monotonic_offset_ns() -> io::Result<i64> {
+    match std::fs::read_to_string("/proc/self/timens_offsets") {
+        Ok(text) => parse_offset(&text).ok_or_else(|| {
+            io::Error::other(format!("/proc/self/timens_offsets has no offset of the monotonic clock: {text:?}"))
+        }),
+        // Without time namespaces, or without /proc.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+        Err(error) => Err(error),
+    }
+}
+
+/// "monotonic 10 500": seconds and nanoseconds.
+fn parse_offset(text: &str) -> Option<i64> {
+    let mut words = text.lines().find_map(|line| line.strip_prefix("monotonic"))?.split_ascii_whitespace();
+    let (seconds, nanoseconds) = (words.next()?.parse::<i64>().ok()?, words.next()?.parse::<i64>().ok()?);
+    seconds.checked_mul(1_000_000_000)?.checked_add(nanoseconds)
 }
 
 /// Raises the limit of open files to what this process may have, and tells it.
@@ -233,8 +256,8 @@ pub fn receive_with_fds(socket: impl AsFd, bytes: &mut [u8], max_fds: usize) -> 
 
 /// `bpf(2)` for commands whose attributes are 32-bit words.
 fn bpf_words<const N: usize>(command: libc::c_int, mut words: [u32; N]) -> io::Result<libc::c_long> {
-    // SAFETY: the kernel reads at most the size given of `words`, which outlives the call. The commands below take
-    // descriptors and flags by value, and write nothing.
+    // SAFETY: the kernel reads and writes at most the size given of `words`, which outlives the call. The commands below
+    // take descriptors and flags by value, or say what their addresses lead to, which outlives the call as well.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, words.as_mut_ptr(), size_of::<[u32; N]>()) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
@@ -263,6 +286,40 @@ pub fn bpf_link(program: impl AsFd, target: impl AsFd, attach_type: u32) -> io::
 pub fn bpf_link_update(link: impl AsFd, program: impl AsFd) -> io::Result<()> {
     const BPF_LINK_UPDATE: libc::c_int = 29;
     bpf_words(BPF_LINK_UPDATE, [word(&link), word(&program), 0, 0]).map(drop)
+}
+
+/// What the kernel tells of a link (`struct bpf_link_info`, include/uapi/linux/bpf.h), as far as it is read here, with room
+/// for what it writes beyond.
+#[repr(C)]
+struct LinkInfo {
+    kind: u32,
+    id: u32,
+    program: u32,
+    pad: u32,
+    /// Of a cgroup its identifier, of a network namespace its inode in the first half; 0 where it leads nowhere any more.
+    target: [u32; 2],
+    rest: [u64; 24],
+}
+
+/// What a link of a cgroup or a network namespace leads to (`BPF_OBJ_GET_INFO_BY_FD`, 5.8): the cgroup's identifier, the
+/// inode of the namespace, or 0 where that is gone or somebody has detached the link.
+///
+/// # Errors
+/// On older kernels.
+pub fn bpf_link_target(link: impl AsFd) -> io::Result<u64> {
+    const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
+    const CGROUP: u32 = 3;
+    let mut info = LinkInfo { kind: 0, id: 0, program: 0, pad: 0, target: [0; 2], rest: [0; 24] };
+    let address = (&raw mut info).expose_provenance() as u64;
+    let [a, b, c, d, e, f, g, h] = address.to_ne_bytes();
+    let [first, second] = [[a, b, c, d], [e, f, g, h]].map(u32::from_ne_bytes);
+    let length = u32::try_from(size_of::<LinkInfo>()).map_err(io::Error::other)?;
+    // Two words, then an address: the kernel writes at most `length` bytes to `info`, which outlives the call.
+    bpf_words(BPF_OBJ_GET_INFO_BY_FD, [word(&link), length, first, second])?;
+    let [low, high] = info.target;
+    let [a, b, c, d] = low.to_ne_bytes();
+    let [e, f, g, h] = high.to_ne_bytes();
+    Ok(if info.kind == CGROUP { u64::from_ne_bytes([a, b, c, d, e, f, g, h]) } else { low.into() })
 }
 
 /// Gives a kernel object a name in a bpf file system, under which it lives on when its last descriptor is closed
@@ -364,4 +421,19 @@ pub fn query_programs(cgroup: impl AsFd, attach_type: u32) -> io::Result<Program
     }
     let count = usize::try_from(attr.prog_cnt).unwrap_or(usize::MAX);
     Ok(ProgramQuery { flags: attr.attach_flags, programs: ids.iter().copied().take(count).collect() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_offset_of_a_time_namespace_is_read_as_the_manual_says() {
+        let text = "monotonic           0         0\nboottime            0         0\n";
+        assert_eq!(parse_offset(text), Some(0));
+        assert_eq!(parse_offset("monotonic  -86400  500\nboottime 7 0\n"), Some(-86_399_999_999_500));
+        assert_eq!(parse_offset("boottime 7 0\n"), None);
+        assert_eq!(parse_offset("monotonic soon 0\n"), None);
+        assert!(monotonic_offset_ns().is_ok());
+    }
 }

@@ -23,6 +23,7 @@ impl Drop for Vital {
     fn drop(&mut self) {
         if panicking() {
             tracing::error!("a thread without which nothing works has panicked: the agent ends, traffic goes directly");
+            crate::telemetry::flush_before_abort();
             std::process::abort();
         }
     }

@@ -19,10 +19,12 @@ use interceptor::config::{Config, PropagateMode, Proxy};
 use interceptor::flow::Hub;
 use interceptor::kernel::KernelSide;
 use interceptor::metrics::Metrics;
+use interceptor::net::budget::Budget;
 use interceptor::net::buffer::BufferPool;
 use interceptor::net::netns::Netns;
 use interceptor::propagate::Memory;
-use interceptor::proxy::{self, Context};
+use interceptor::proxy::{self, Arrival, Context};
+use interceptor::room::{Limits, Room};
 use interceptor::route::Direction;
 use interceptor::snapshot::Snapshot;
 use interceptor_common::{Client, ClientKey, Facts, FactsKey};
@@ -71,7 +73,9 @@ fn context() -> Context {
         hub: Arc::new(Hub::new(16)),
         metrics: Arc::new(Metrics::new()),
         destinations: Arc::new(Destinations::new(15001)),
-        open: Arc::default(),
+        room: Arc::new(Room::new(Limits { connections: 64, ..Limits::default() })),
+        budget: Rc::new(Budget::new(1 << 20, 0)),
+        refusals: Default::default(),
         settings: Proxy::default(),
         kernel: RefCell::new(Box::new(NoKernel)),
         buffers: BufferPool::default(),
@@ -81,6 +85,7 @@ fn context() -> Context {
         neighbours: Default::default(),
         inherited: Default::default(),
         drain: Default::default(),
+        shortage: Default::default(),
     }
 }
 
@@ -135,12 +140,15 @@ async fn proxy_one(front: TcpListener, to: SocketAddr) {
         cookie: 1,
         addresses: vec![to.ip()],
         cgroup: None,
-        open: AtomicUsize::new(0),
+        open: Arc::default(),
+        turned_away: Default::default(),
         threads: Default::default(),
         refused: AtomicBool::new(false),
         memory: Memory::new(PropagateMode::Trace),
     };
-    proxy::serve(Rc::new(context()), Arc::new(workload), Direction::Outbound, stream, client, to).await;
+    let (context, workload) = (Rc::new(context()), Arc::new(workload));
+    let arrival = Arrival { context, workload, direction: Direction::Outbound, client, original: to };
+    proxy::begin(arrival, stream).unwrap().await.unwrap();
 }
 
 /// What a request's record takes: the record itself, and its method, path, host and header value.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use interceptor::bpf::{Kernel, Programs};
 use interceptor::capture::{Controller, ControllerParts};
@@ -18,6 +19,9 @@ use serde_json::Value;
 
 /// Destinations that the kernel's map holds (`CAPTURE_CAPACITY`).
 const CAPACITY: u32 = 262_144;
+
+/// Longer than it takes to release an index and look for one at once, and shorter than the agent's own.
+const REST: Duration = Duration::from_secs(2);
 
 /// A controller without workloads, its snapshot, and the kernel's map that it fills.
 struct Node {
@@ -34,7 +38,7 @@ impl Node {
         let controller = Controller::new(ControllerParts {
             kernel,
             neighbours: Default::default(),
-            destinations: Arc::new(Destinations::new(config.capture.outbound_port)),
+            destinations: Arc::new(Destinations::new(config.capture.outbound_port).resting(REST)),
             workers: Vec::new(),
             settings: config.capture,
             dns: config.dns,
@@ -155,7 +159,13 @@ fn the_kernel_captures_what_the_snapshot_says_after_every_change() {
     node.controller.sweep(&node.snapshot);
     assert_eq!(held(&node), 5, "there is no room yet");
     node.change(&[Change::Service(&service("many", "default", 7..many))]);
-    assert_eq!((held(&node), node.holds(pod(0)), node.holds(pod(7))), (12, false, true), "as much as was released");
+    // What was redirected to those a moment ago must not arrive elsewhere.
+    assert_eq!((held(&node), node.holds(pod(0)), node.holds(pod(7))), (5, false, true), "what was released rests");
+    std::thread::sleep(REST);
+    node.controller.sweep(&node.snapshot);
+    assert_eq!(held(&node), 12, "as much as was released");
     node.change(&[Change::Service(&service("many", "default", 100..many))]);
+    std::thread::sleep(REST);
+    node.controller.sweep(&node.snapshot);
     assert_eq!((held(&node), node.holds(pod(99)), node.holds(pod(100))), (20, false, true));
 }

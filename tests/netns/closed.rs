@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use interceptor_tests::place::Place;
 use interceptor_tests::{Agent, bins, wait};
 use nix::sys::signal::Signal;
 
@@ -44,15 +45,19 @@ fn run(program: &str, args: &[&str]) {
 /// connect() in the client's pod, or from outside.
 fn dial(wire: &Wire, way: Way, port: (u16, u16)) -> Result<(), ErrorKind> {
     let from = if way == Way::Outbound { &*wire.client } else { wire.lab.outside() };
-    let to = wire.address(way, port).to_string();
-    let output = from.output("timeout", ["1", bins::pod().unwrap().to_str().unwrap(), "connect", "--to", &to]).unwrap();
+    dial_at(from, &wire.address(way, port).to_string())
+}
+
+/// connect() in a place, to any address.
+pub(crate) fn dial_at(from: &Place, to: &str) -> Result<(), ErrorKind> {
+    let output = from.output("timeout", ["1", bins::pod().unwrap().to_str().unwrap(), "connect", "--to", to]).unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     match output.status.code() {
         Some(124) => Err(ErrorKind::TimedOut),
         _ if said.contains("Operation not permitted") => Err(ErrorKind::PermissionDenied),
         _ if said.contains("Connection refused") => Err(ErrorKind::ConnectionRefused),
         _ if output.status.success() => Ok(()),
-        _ => panic!("{way:?}: {output:?}"),
+        _ => panic!("{to}: {output:?}"),
     }
 }
 

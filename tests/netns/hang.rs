@@ -127,10 +127,10 @@ fn a_worker_that_never_answers_again_ends_the_agent_and_what_waits_for_it_is_res
 }
 
 /// A limit of memory for one process, below whatever hierarchy has the controller.
-struct Memory(PathBuf);
+pub(crate) struct Memory(PathBuf);
 
 impl Memory {
-    fn limit(pid: u32, bytes: u64) -> Memory {
+    pub(crate) fn limit(pid: u32, bytes: u64) -> Memory {
         let name = format!("interceptor-test-{pid}");
         let (v1, v2) = (PathBuf::from("/sys/fs/cgroup/memory"), PathBuf::from("/sys/fs/cgroup"));
         let (directory, limit) = match v1.join("cgroup.procs").exists() {
@@ -145,6 +145,13 @@ impl Memory {
         fs::write(memory.0.join("cgroup.procs"), pid.to_string()).unwrap();
         fs::write(memory.0.join(limit), bytes.to_string()).unwrap();
         memory
+    }
+
+    /// The most that was charged so far, the kernel's for the process included, bytes.
+    pub(crate) fn peak(&self) -> u64 {
+        let files = ["memory.max_usage_in_bytes", "memory.peak", "memory.current"];
+        let peak = files.iter().find_map(|file| fs::read_to_string(self.0.join(file)).ok());
+        peak.unwrap().trim().parse().unwrap()
     }
 }
 

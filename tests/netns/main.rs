@@ -23,6 +23,8 @@ mod established;
 #[cfg(test)]
 mod families;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod flows;
 #[cfg(test)]
 mod hang;
@@ -34,6 +36,8 @@ mod kubernetes;
 mod metrics;
 #[cfg(test)]
 mod opaque;
+#[cfg(test)]
+mod overload;
 #[cfg(test)]
 mod pods;
 #[cfg(test)]
@@ -52,6 +56,8 @@ mod scale;
 mod short_names;
 #[cfg(test)]
 mod stage;
+#[cfg(test)]
+mod state;
 #[cfg(test)]
 mod takeover;
 #[cfg(test)]

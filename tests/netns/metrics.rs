@@ -13,13 +13,14 @@ use crate::stage::{Client, LIMIT, Scene, Stage, ask, bare_service, dial, vip, vi
 /// Where the agent serves them, on the node.
 pub(crate) const ENDPOINT: &str = "127.0.0.1:15020";
 
-/// Families that the Kubernetes source, the ingress manager, DNS or `propagate: thread` alone moves; their own tests look at
-/// them.
-const OF_OTHERS: [&str; 4] = ["interceptor_watch", "interceptor_ingress", "interceptor_dns", "interceptor_thread"];
+/// Families that the Kubernetes source, the ingress manager, DNS, `propagate: thread` or too many connections alone move;
+/// their own tests look at them.
+const OF_OTHERS: [&str; 5] =
+    ["interceptor_watch", "interceptor_ingress", "interceptor_dns", "interceptor_thread", "interceptor_refused"];
 
 /// Families that stand at 0 after a run in which nothing went wrong, no connection was to be closed (`established`), none
 /// was handed to the kernel (`opaque::kernel`) and no request's space was in doubt (`propagation`).
-const AT_REST: [&str; 8] = [
+const AT_REST: [&str; 11] = [
     "interceptor_heartbeat_lapses_total",
     "interceptor_source_warnings",
     "interceptor_flow_records_lost_total",
@@ -28,6 +29,9 @@ const AT_REST: [&str; 8] = [
     "interceptor_established_closed_total",
     "interceptor_kernel_splice_total",
     "interceptor_request_notes_total",
+    "interceptor_accept_pauses_total",
+    "interceptor_log_lines_left_out_total",
+    "interceptor_log_lines_lost_total",
 ];
 
 fn fetch(stage: &Stage, path: &str) -> (u16, String) {

@@ -12,8 +12,8 @@ mod health;
 mod http2;
 mod pools;
 mod proxies;
-mod servers;
-mod site;
+pub(crate) mod servers;
+pub(crate) mod site;
 pub(crate) mod tools;
 mod websocket;
 

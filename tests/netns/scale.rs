@@ -16,15 +16,15 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What the agent holds in the kernel.
 #[derive(Debug)]
-struct Held {
-    descriptors: usize,
-    links: usize,
+pub(crate) struct Held {
+    pub(crate) descriptors: usize,
+    pub(crate) links: usize,
     /// Entries by map, without those that may outlive what they stand for.
     entries: BTreeMap<String, usize>,
 }
 
 impl Held {
-    fn by(agent: &mut Agent) -> Held {
+    pub(crate) fn by(agent: &mut Agent) -> Held {
         let pid = agent.process().pid();
         let (mut links, mut maps) = (0, Vec::new());
         for entry in fs::read_dir(format!("/proc/{pid}/fdinfo")).unwrap() {
@@ -42,7 +42,7 @@ impl Held {
 
 /// Waits until the agent holds no more than it did then.
 #[track_caller]
-fn wait_released(agent: &mut Agent, before: &Held) {
+pub(crate) fn wait_released(agent: &mut Agent, before: &Held) {
     let released = wait::until(PATIENCE, "everything to be released", || {
         let now = Held::by(agent);
         // Fewer descriptors: there may have been a request at the admin socket then.
@@ -74,7 +74,7 @@ fn captured(agent: &Agent) -> u64 {
     agent.status().unwrap()["workloads"]["captured"].as_u64().unwrap()
 }
 
-fn wait_captured(agent: &Agent, count: usize) -> Duration {
+pub(crate) fn wait_captured(agent: &Agent, count: usize) -> Duration {
     let begin = Instant::now();
     let reached = wait::until(PATIENCE, "workloads to be captured", || {
         let now = captured(agent);

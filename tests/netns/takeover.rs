@@ -84,6 +84,28 @@ fn a_client_that_has_asked_again_already_is_answered_before_it_is_sent_away() {
 }
 
 #[test]
+fn requests_that_were_sent_at_once_are_all_answered_before_the_client_is_sent_away() {
+    const POST: &str = "POST / HTTP/1.1\r\nHost: peer\r\nContent-Length: 5\r\n\r\nhello";
+    let mut wire = Wire::new("at-once");
+    let server = wire.listen(UNDECLARED);
+    for first in [GET, POST] {
+        let (client, peer) = wire.pair(&server, Way::Outbound, UNDECLARED);
+        exchange(&client, &peer, GET, OK);
+        let _old = succeed(&mut wire);
+        send(&client, [first, POST, GET].concat());
+        for request in [first, POST] {
+            expect(&peer, request);
+            send(&peer, OK);
+            expect(&client, OK);
+        }
+        expect(&peer, GET);
+        send(&peer, OK);
+        expect(&client, CLOSED);
+        expect_end(&client);
+    }
+}
+
+#[test]
 fn connections_that_wait_at_a_listener_are_served_by_the_successor() {
     let mut wire = Wire::with("waiting", |config| {
         config.set("proxy", "workers", 1);

@@ -3,6 +3,7 @@
 //! `tests/upgrades.sh` runs this with more of each (`INTERCEPTOR_UPGRADES`, `_KILLS`, `_HANGS`) and prints the report.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -61,7 +62,7 @@ impl Traffic {
         wait::until(LIMIT, "every kind of client to succeed", || {
             for client in &traffic.clients {
                 let told = Told::of(&client.stdout());
-                anyhow::ensure!(told.done.len() == 5, "only {:?}", told.done.keys());
+                anyhow::ensure!(told.done.len() == 6, "only {:?}", told.done.keys());
             }
             Ok(())
         })
@@ -113,10 +114,16 @@ fn upgrades_fail_no_request_and_kills_and_hangs_only_what_was_under_way() {
     let traffic = Traffic::start(&wire);
     let (mut events, mut before) = (Vec::new(), Vec::new());
     let mut slowest = Duration::ZERO;
-    for _ in 0..upgrades {
+    // Of another build, to which every other upgrade leads, and from which the next one leads back.
+    let other = std::env::var_os("INTERCEPTOR_OTHER_BIN");
+    for turn in 0..upgrades {
         sleep(BETWEEN);
         let (began, begin) = (now_ms(), Instant::now());
-        before.push(wire.agent.succeed(&wire.lab, &wire.config).unwrap_or_else(|error| panic!("{error:#}")));
+        let succeeded = match other.as_ref().filter(|_| turn % 2 == 0) {
+            Some(other) => wire.agent.succeed_by(Path::new(other), &wire.lab, &wire.config),
+            None => wire.agent.succeed(&wire.lab, &wire.config),
+        };
+        before.push(succeeded.unwrap_or_else(|error| panic!("{error:#}")));
         slowest = slowest.max(begin.elapsed());
         events.push(Event { what: "upgrade", began, ended: now_ms() });
     }

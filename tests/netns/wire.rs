@@ -91,11 +91,7 @@ impl Wire {
 
     /// Listens in the server's pod.
     pub(crate) fn listen(&self, port: (u16, u16)) -> Server {
-        // A child that another test is starting may hold the listener of before until it executes.
-        let at = format!("[::]:{}", port.1).parse().unwrap();
-        let listener = wait::until(LIMIT, "the port to be free", || self.server.listen(at)).unwrap();
-        listener.set_nonblocking(true).unwrap();
-        Server(listener)
+        Server::in_pod(&self.server, port)
     }
 
     /// The address that a client of this way calls.
@@ -174,6 +170,15 @@ impl Wire {
 pub(crate) struct Server(TcpListener);
 
 impl Server {
+    /// Listens in a pod.
+    pub(crate) fn in_pod(pod: &Pod, port: (u16, u16)) -> Server {
+        // A child that another test is starting may hold the listener of before until it executes.
+        let at = format!("[::]:{}", port.1).parse().unwrap();
+        let listener = wait::until(LIMIT, "the port to be free", || pod.listen(at)).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        Server(listener)
+    }
+
     /// The next connection.
     pub(crate) fn accept(&self) -> TcpStream {
         let accepted = wait::until(LIMIT, "a connection at the server", || self.0.accept().context("accepting"));

@@ -75,6 +75,15 @@ impl Agent {
         Agent::spawn_by(lab, place, &[], config, socket, more)
     }
 
+    /// As [`succeed`](Self::succeed), by the program of another build.
+    pub fn succeed_by(&mut self, binary: &Path, lab: &Lab, config: &Config) -> Result<Agent> {
+        let more = ["--log", "debug", "--takeover"];
+        let (text, socket) = (config.to_text(), config.admin_socket());
+        let mut next = Agent::spawn_binary(binary.to_owned(), lab, &self.node, &[], &text, socket, &more)?;
+        next.wait_ready()?;
+        Ok(std::mem::replace(self, next))
+    }
+
     fn spawn_by(
         lab: &Lab,
         place: &Place,
@@ -83,7 +92,18 @@ impl Agent {
         socket: &Path,
         more: &[&str],
     ) -> Result<Agent> {
-        let binary = bins::interceptor()?;
+        Agent::spawn_binary(bins::interceptor()?, lab, place, command, config, socket, more)
+    }
+
+    fn spawn_binary(
+        binary: PathBuf,
+        lab: &Lab,
+        place: &Place,
+        command: &[&str],
+        config: &str,
+        socket: &Path,
+        more: &[&str],
+    ) -> Result<Agent> {
         let file = lab.temp().join("interceptor.yaml");
         write_atomically(&file, config)?;
         let node = place.clone();
@@ -99,6 +119,13 @@ impl Agent {
     pub fn succeed(&mut self, lab: &Lab, config: &Config) -> Result<Agent> {
         let more = ["--log", "debug", "--takeover"];
         let mut next = Agent::spawn(lab, &self.node, &config.to_text(), config.admin_socket(), &more)?;
+        next.wait_ready()?;
+        Ok(std::mem::replace(self, next))
+    }
+
+    /// The same, with the log that the agent has by default.
+    pub fn succeed_deployed(&mut self, lab: &Lab, config: &Config) -> Result<Agent> {
+        let mut next = Agent::spawn(lab, &self.node, &config.to_text(), config.admin_socket(), &["--takeover"])?;
         next.wait_ready()?;
         Ok(std::mem::replace(self, next))
     }

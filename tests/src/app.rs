@@ -3,6 +3,7 @@
 //! Small, blocking, one thread per connection: what they do on the wire must be plain to see. None knows anything of
 //! the interceptor except that [`http`] copies the route header, which is what the project asks of applications.
 
+pub mod crowd;
 pub mod dial;
 pub mod http;
 pub mod load;

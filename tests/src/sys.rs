@@ -1,8 +1,8 @@
 //! Every `unsafe` of this crate: what runs between fork and exec, descriptors that arrive over a socket, a
-//! kind of socket that nix does not know, and one ioctl.
+//! kind of socket that nix does not know, one ioctl, and bpf(2).
 //!
-//! [`place`](crate::place), [`netns`](crate::netns), [`guardian`](crate::guardian), [`sockets`](crate::sockets) and
-//! [`tun`](crate::tun) call it. The hooks make system calls only: after fork in a program with threads nothing may allocate or lock.
+//! [`place`](crate::place), [`netns`](crate::netns), [`guardian`](crate::guardian), [`sockets`](crate::sockets),
+//! [`tun`](crate::tun) and [`foreign`](crate::foreign) call it. The hooks make system calls only: after fork in a program with threads nothing may allocate or lock.
 
 use std::fs::File;
 use std::io;
@@ -78,6 +78,37 @@ pub(crate) fn attach_tun(file: &File, name: &str) -> io::Result<()> {
     // SAFETY: the kernel reads and writes at most the size of `ifreq`, which `Request` has and which outlives the call.
     let result = unsafe { nix::libc::ioctl(file.as_raw_fd(), nix::libc::TUNSETIFF, &raw mut request) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// `bpf(2)` with attributes of these words; what comes back is a new descriptor or 0. Addresses in it must lead to what
+/// outlives the call.
+pub(crate) fn bpf(command: i32, attributes: &mut [u32]) -> io::Result<i32> {
+    let size = size_of_val(attributes);
+    // SAFETY: the kernel reads and writes at most `size` bytes of `attributes`; the only command with addresses in it is
+    // called by `load_program`, which holds what they lead to.
+    let result = unsafe { nix::libc::syscall(nix::libc::SYS_bpf, command, attributes.as_mut_ptr(), size) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { i32::try_from(result).map_err(io::Error::other) }
+}
+
+/// Loads a program of these instructions (`BPF_PROG_LOAD`).
+pub(crate) fn load_program(kind: u32, attach_type: u32, name: &str, instructions: &[u64]) -> io::Result<OwnedFd> {
+    const BPF_PROG_LOAD: i32 = 5;
+    let halves = |address: u64| {
+        let [a, b, c, d, e, f, g, h] = address.to_ne_bytes();
+        [[a, b, c, d], [e, f, g, h]].map(u32::from_ne_bytes)
+    };
+    let code = halves(instructions.as_ptr().expose_provenance() as u64);
+    let licence = halves(c"GPL".as_ptr().expose_provenance() as u64);
+    let count = u32::try_from(instructions.len()).map_err(io::Error::other)?;
+    let mut words = [0_u32; 18];
+    words[..6].copy_from_slice(&[kind, count, code[0], code[1], licence[0], licence[1]]);
+    let mut letters = [0_u8; 16];
+    letters.iter_mut().take(15).zip(name.bytes()).for_each(|(to, from)| *to = from);
+    for (word, four) in words[12..16].iter_mut().zip(letters.chunks_exact(4)) {
+        *word = u32::from_ne_bytes([four[0], four[1], four[2], four[3]]);
+    }
+    words[17] = attach_type;
+    Ok(own_received(bpf(BPF_PROG_LOAD, &mut words)?))
 }
 
 fn join_cgroup(procs: &OwnedFd) -> io::Result<()> {

@@ -8,7 +8,7 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
 use crate::place::Place;
 use crate::{sys, wait};
@@ -40,18 +40,22 @@ impl Tun {
 
     /// The next IPv4 packet from the place.
     pub fn receive(&mut self, limit: Duration) -> Result<Vec<u8>> {
+        wait::until(limit, "a packet", || self.waiting()?.context("nothing yet"))
+    }
+
+    /// The next IPv4 packet from the place, if there is one already.
+    pub fn waiting(&mut self) -> Result<Option<Vec<u8>>> {
         let mut packet = vec![0; 65_536];
-        let count = wait::until(limit, "a packet", || {
-            loop {
-                match self.0.read(&mut packet) {
-                    Ok(count) if packet.first().is_some_and(|byte| byte >> 4 == 4) => return Ok(count),
-                    Ok(_) => {}
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => bail!("nothing yet"),
-                    Err(error) => return Err(error).context("reading a packet"),
+        loop {
+            match self.0.read(&mut packet) {
+                Ok(count) if packet.first().is_some_and(|byte| byte >> 4 == 4) => {
+                    packet.truncate(count);
+                    return Ok(Some(packet));
                 }
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
+                Err(error) => return Err(error).context("reading a packet"),
             }
-        })?;
-        packet.truncate(count);
-        Ok(packet)
+        }
     }
 }

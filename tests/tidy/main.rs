@@ -124,6 +124,24 @@ fn nothing_names_a_machine() {
     }));
 }
 
+/// Clocks that somebody may set, by an hour or by years.
+#[test]
+fn the_time_of_day_is_told_and_decides_nothing() {
+    // Records, `status`, and what the ingress manager writes for people and other clients to read.
+    const ALLOWED: [&str; 5] =
+        ["proxy/record.rs", "proxy/routing.rs", "status.rs", "ingress/events.rs", "ingress/lease.rs"];
+    none(&offenders(|file| {
+        let path = file.path.strip_prefix("interceptor/src/")?;
+        let asks = |line: &str| {
+            ["SystemTime::now", "Timestamp::now", "UtcDateTime::now", "CLOCK_REALTIME"]
+                .iter()
+                .any(|clock| line.contains(clock))
+        };
+        let line = file.code().position(asks).filter(|_| !ALLOWED.contains(&path))?;
+        Some(format!("{}:{}: the time of day", file.path, line + 1))
+    }));
+}
+
 #[test]
 fn links_between_documents_lead_somewhere() {
     let mut broken = Vec::new();

@@ -14,6 +14,7 @@ mod lint;
 mod process;
 mod promises;
 mod setup;
+mod soak;
 mod tally;
 mod test;
 mod toolchain;
@@ -44,6 +45,7 @@ enum Task {
     Fuzz(fuzz::Args),
     Image(image::Args),
     Bench(bench::Args),
+    Soak(soak::Args),
 }
 
 fn main() -> ExitCode {
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
         Task::Fuzz(args) => fuzz::run(&workspace, &args),
         Task::Image(args) => image::run(&workspace, &args),
         Task::Bench(args) => bench::run(&workspace, &args),
+        Task::Soak(args) => soak::run(&workspace, &args),
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,

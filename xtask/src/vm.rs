@@ -31,7 +31,8 @@ const MATRIX: [&str; 4] = ["5.10", "6.1", "6.12", "newest"];
 
 /// What the tests in a machine are unless a filter is given. They are those that depend on the kernel and neither on time
 /// (an emulated processor is ten times slower) nor on programs that take a distribution with them (nginx, Python, Java).
-const TESTS: &str = "rules:: families:: worked_example:: crash:: attack::confinement::";
+const TESTS: &str = "rules:: families:: worked_example:: crash:: attack::confinement:: state::foreign:: state::cgroups:: \
+    takeover::http_ends takeover::connections_that_wait takeover::a_client_that_has_asked takeover::where_nothing_can";
 
 /// Which machines, and what they run.
 pub(crate) struct Options<'a> {

@@ -9,6 +9,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use super::cluster;
 use super::parts::Parts;
+use super::reloads::Reloads;
 use super::succession::{First, Succession, Tick};
 use crate::config::{Config, Diagnostic, Parsed, Topology};
 use crate::kubernetes::{Cluster, Pace};
@@ -37,6 +38,7 @@ pub(super) struct Control {
     pub(super) succession: Succession,
     clock: Interval,
     ticks: u32,
+    reloads: Reloads,
     warnings: Vec<String>,
 }
 
@@ -63,10 +65,22 @@ impl Control {
             ClusterSource::start(&cluster, &node, &Pace::default(), status, metrics)
         });
         let (ticks, warnings, succession) = (0, Vec::new(), Succession::default());
+        let reloads = Reloads::default();
         let config = without_topology(parsed.config);
         let (predecessor, cluster) = (None, watched);
-        let mut control =
-            Self { parts, file, cluster, config, admin_overridden, predecessor, succession, clock, ticks, warnings };
+        let mut control = Self {
+            parts,
+            file,
+            cluster,
+            config,
+            admin_overridden,
+            predecessor,
+            succession,
+            clock,
+            ticks,
+            reloads,
+            warnings,
+        };
         match first {
             First::Alone(admin) => control.begin(admin, None)?,
             First::After(predecessor) => control.predecessor = Some(predecessor),
@@ -113,22 +127,31 @@ impl Control {
         if waits {
             return Ok(Tick::On);
         }
-        if let Some(read) = self.file.as_mut().and_then(FileSource::changed) {
+        let look =
+            if self.reloads.was_asked() { |file: &mut FileSource| Some(file.read()) } else { FileSource::changed };
+        if let Some(read) = self.file.as_mut().and_then(look) {
             self.take(read)?;
         }
+        self.reloads.tell();
         self.ticks = self.ticks.wrapping_add(1);
         if self.ticks.is_multiple_of(SWEEP_EVERY) {
+            if self.succession.has_before_ended() {
+                self.parts.controller.begin_leftovers();
+            }
             let snapshot = self.parts.snapshot.load_full();
             self.parts.controller.sweep(&snapshot);
         }
         Ok(Tick::On)
     }
 
-    /// Reads the configuration now, changed or not.
+    /// Reads the configuration now, changed or not; with the next look where that was asked for a moment ago.
     ///
     /// # Errors
     /// As [`tick`](Self::tick).
     pub(super) fn reload(&mut self) -> Result<()> {
+        if !self.reloads.may_begin() {
+            return Ok(());
+        }
         match self.file.as_mut().map(FileSource::read).filter(|_| self.predecessor.is_none()) {
             Some(read) => self.take(read),
             None => Ok(()),
@@ -195,7 +218,7 @@ impl Control {
         self.parts.snapshot.store(Arc::clone(&snapshot));
         let warnings = if self.cluster.is_some() { self.warnings.clone() } else { texts(warnings) };
         self.in_force(&snapshot, &delta, warnings)?;
-        tracing::info!(version = snapshot.version, "configuration in force");
+        self.reloads.came(snapshot.version);
         Ok(())
     }
 

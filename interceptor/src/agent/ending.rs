@@ -1,7 +1,6 @@
 //! How the agent ends: told to, or because a successor has everything. Either way its connections come to their end first,
 //! each in its protocol's way, as far as `proxy.drain_timeout` allows.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -110,7 +109,7 @@ impl Control {
     }
 
     fn is_busy(&self) -> bool {
-        self.parts.open.load(Ordering::Relaxed) > 0
+        self.parts.room.open() > 0
     }
 
     /// Brings the connections under way to their end. Told so often, it does not wait any longer. How often it was told.
@@ -128,7 +127,7 @@ impl Control {
             }
         }
         if self.is_busy() {
-            let connections = self.parts.open.load(Ordering::Relaxed);
+            let connections = self.parts.room.open();
             tracing::warn!(connections, "these are broken off");
             self.parts.controller.drain(Phase::Over);
             sleep(LAST_TURN * 5).await;

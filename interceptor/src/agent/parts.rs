@@ -2,8 +2,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::AtomicU64;
 
 use anyhow::{Context as _, Result};
 use arc_swap::ArcSwap;
@@ -21,9 +22,11 @@ use crate::discovery::Pods;
 use crate::dns;
 use crate::flow::Hub;
 use crate::metrics::{Metrics, SpliceEvent};
+use crate::net::budget::Budget;
 use crate::net::buffer::BufferPool;
 use crate::propagate::Neighbours;
 use crate::proxy::{Context, selftest};
+use crate::room::{Limits, Machine, Room};
 use crate::snapshot::Snapshot;
 use crate::status::StatusBoard;
 use crate::sys;
@@ -44,7 +47,7 @@ pub(super) struct Parts {
     pub(super) controller: Controller,
     pub(super) servers: Servers,
     /// Connections under way.
-    pub(super) open: Arc<AtomicUsize>,
+    pub(super) room: Arc<Room>,
     /// Tells the workers that the agent is ending.
     pub(super) stop: watch::Sender<bool>,
     /// Namespaces in which somebody else closed a listener.
@@ -73,13 +76,14 @@ impl Parts {
         let kernel = Kernel::load(options.ebpf_log, programs, maps)?;
         let snapshot = Arc::new(ArcSwap::from_pointee(first_snapshot(config, options)));
         let hub = Arc::new(Hub::new(config.flows.capacity));
-        let metrics = Arc::new(Metrics::new());
+        let metrics = Arc::new(Metrics::with_log(&options.log));
         let status = Arc::new(StatusBoard::new(source.0, source.1));
         let destinations = Arc::new(Destinations::new(config.capture.outbound_port));
         let counters = kernel.counters()?;
         metrics.set_kernel_reader(Box::new(move || counters.read()));
 
-        let open = Arc::new(AtomicUsize::new(0));
+        let room = room(&config.proxy);
+        status.set_room(Arc::clone(&room));
         let neighbours = Arc::new(Neighbours::default());
         let mut settings = config.proxy.clone();
         let (backend, why) = splice_backend(&mut settings.splice, &kernel, &metrics)?;
@@ -87,7 +91,8 @@ impl Parts {
         let (broken_tx, broken) = mpsc::channel(BROKEN);
         let (stop, stopping) = watch::channel(false);
         let mut workers = Vec::new();
-        for index in 0..worker_count(config.proxy.workers) {
+        let count = worker_count(config.proxy.workers);
+        for index in 0..count {
             let shared = Shared {
                 snapshot: Arc::clone(&snapshot),
                 hub: Arc::clone(&hub),
@@ -95,7 +100,8 @@ impl Parts {
                 destinations: Arc::clone(&destinations),
                 settings: settings.clone(),
                 dns: config.dns.clone(),
-                open: Arc::clone(&open),
+                room: Arc::clone(&room),
+                workers: count,
                 neighbours: Arc::clone(&neighbours),
                 maps: kernel.flow_maps()?,
                 stopping: stopping.clone(),
@@ -130,7 +136,7 @@ impl Parts {
             metrics: Arc::clone(&metrics),
             pods,
         })?;
-        Ok(Self { snapshot, metrics, status, controller, servers, open, stop, broken, heartbeat: None, seen, inside })
+        Ok(Self { snapshot, metrics, status, controller, servers, room, stop, broken, heartbeat: None, seen, inside })
     }
 
     /// From now on the hooks trust this agent.
@@ -185,6 +191,16 @@ fn first_snapshot(config: &Config, options: &RunOptions) -> Snapshot {
     }
 }
 
+/// Places for as many connections as this process can hold.
+fn room(settings: &Proxy) -> Arc<Room> {
+    let limits = Limits::of(settings, Machine::own());
+    if let Some(wanted) = limits.cut {
+        let (connections, why) = (limits.connections, &limits.why);
+        tracing::warn!(wanted, connections, why, "proxy.max_connections_total is more than there is room for");
+    }
+    Arc::new(Room::new(limits))
+}
+
 fn worker_count(configured: usize) -> usize {
     if configured > 0 {
         return configured;
@@ -200,7 +216,8 @@ struct Shared {
     destinations: Arc<Destinations>,
     settings: Proxy,
     dns: Dns,
-    open: Arc<AtomicUsize>,
+    room: Arc<Room>,
+    workers: usize,
     neighbours: Arc<Neighbours>,
     maps: FlowMaps,
     stopping: watch::Receiver<bool>,
@@ -215,7 +232,12 @@ impl Shared {
             metrics: self.metrics,
             destinations: self.destinations,
             settings: self.settings,
-            open: self.open,
+            budget: Rc::new(Budget::new(
+                self.room.limits().buffered_bytes / self.workers,
+                self.room.limits().spare_descriptors / self.workers,
+            )),
+            room: self.room,
+            refusals: Default::default(),
             kernel: RefCell::new(Box::new(self.maps)),
             buffers: BufferPool::default(),
             turn: Cell::new(0),
@@ -224,6 +246,7 @@ impl Shared {
             neighbours: self.neighbours,
             inherited: Default::default(),
             drain: Default::default(),
+            shortage: Default::default(),
         };
         Contexts { proxy, dns }
     }

@@ -45,8 +45,8 @@ pub(super) enum Tick {
 pub(super) struct Succession {
     offer: Option<Offer>,
     asks: Option<mpsc::Receiver<Ask>>,
-    /// Open for as long as this agent lives: by its end the one before learns of this one's.
-    _before: Option<Channel>,
+    /// Open for as long as both agents live: by its end one learns of the other's.
+    before: Option<Channel>,
 }
 
 impl Succession {
@@ -58,6 +58,15 @@ impl Succession {
             return ask;
         }
         std::future::pending().await
+    }
+
+    /// Whether the agent before has ended since this was last asked.
+    pub(super) fn has_before_ended(&mut self) -> bool {
+        let ended = self.before.as_ref().is_some_and(Channel::is_closed);
+        if ended {
+            self.before = None;
+        }
+        ended
     }
 
     /// No successor may ask any more; the socket's file goes, or is the successor's.
@@ -92,7 +101,7 @@ impl Control {
         self.parts.controller.relink(&mut estate).with_context(told)?;
         let Admin { listener, lock, offer } =
             estate.admin.take().context("it has no admin socket").with_context(told)?;
-        self.succession._before = Some(predecessor.confirm().with_context(told)?);
+        self.succession.before = Some(predecessor.confirm().with_context(told)?);
         // From here on it is this agent's, come what may.
         self.parts.controller.inherit(estate);
         self.begin(AdminSocket::inherit(&self.config.admin.socket, listener, lock)?, Some(offer))?;

@@ -32,6 +32,19 @@ pub enum BpfError {
         /// What the kernel said.
         source: std::io::Error,
     },
+    /// Attached there, programs of this agent would keep those of another tool from running, without a word.
+    #[error(
+        "attaching to cgroup {}: {} of another tool, on {} with BPF_F_ALLOW_OVERRIDE, would not run any more for what is below; have its owner attach it by a bpf_link or with BPF_F_ALLOW_MULTI",
+        .cgroup.display(), .programs.join(", "), .above.display()
+    )]
+    Silences {
+        /// Where the agent was to attach.
+        cgroup: PathBuf,
+        /// Where they are attached.
+        above: PathBuf,
+        /// Their names.
+        programs: Vec<String>,
+    },
     /// The cgroup's directory could not be opened.
     #[error("opening cgroup directory {}: {source}; it must be a cgroup v2 directory that exists", .path.display())]
     OpenCgroup {
@@ -90,7 +103,7 @@ pub enum BpfError {
     #[error("asking for the cookie of a network namespace: {0}")]
     Namespace(#[source] std::io::Error),
     /// A map could not be read or written.
-    #[error("map {map}: {}", chain(.source))]
+    #[error("map {map}: {}{}", chain(.source), full_hint(.source))]
     Map {
         /// Its name.
         map: &'static str,
@@ -111,10 +124,18 @@ impl BpfError {
 
     /// Whether a map refused an entry because it is full.
     pub fn is_full(&self) -> bool {
-        let Self::Map { source, .. } = self else { return false };
-        let MapError::SyscallError(error) = &**source else { return false };
-        matches!(error.io_error.raw_os_error(), Some(libc::E2BIG | libc::ENOMEM | libc::ENOSPC))
+        matches!(self, Self::Map { source, .. } if is_full(source))
     }
+}
+
+fn is_full(error: &MapError) -> bool {
+    let MapError::SyscallError(error) = error else { return false };
+    matches!(error.io_error.raw_os_error(), Some(libc::E2BIG | libc::ENOMEM | libc::ENOSPC))
+}
+
+/// What the bare errno does not say.
+fn full_hint(error: &MapError) -> &'static str {
+    if is_full(error) { "; there is no room in it, so that this passes uncaptured until there is some" } else { "" }
 }
 
 /// An error with its causes on one line: aya's own text leaves the errno to the source.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use aya::programs::loaded_programs;
 use interceptor_common::names;
@@ -25,6 +25,11 @@ pub(super) const ATTACH_TYPES: [(&str, u32); 11] = [
     (names::SOCK_OPS, 3),
 ];
 
+/// `BPF_F_ALLOW_OVERRIDE`: a program below takes its place.
+const ALLOW_OVERRIDE: u32 = 1;
+/// `BPF_F_ALLOW_MULTI`: programs above and below run as well.
+const ALLOW_MULTI: u32 = 2;
+
 /// Programs on one cgroup at the attach point of one of our programs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attachment {
@@ -34,6 +39,41 @@ pub struct Attachment {
     pub flags: u32,
     /// Their names, or `#` and a number for a program without one; at least one.
     pub programs: Vec<String>,
+}
+
+impl Attachment {
+    /// Whether a link of ours on a cgroup below would keep these from running for it, without a word: they allow that any
+    /// other takes their place (`BPF_F_ALLOW_OVERRIDE`), and none beside them.
+    pub fn would_be_silenced(&self) -> bool {
+        self.flags & (ALLOW_OVERRIDE | ALLOW_MULTI) == ALLOW_OVERRIDE
+    }
+
+    /// Whether programs above and below run as well as these.
+    pub fn allows_others(&self) -> bool {
+        self.flags & ALLOW_MULTI != 0
+    }
+}
+
+/// The programs of another tool that hooks on this cgroup would silence, and the cgroup above that they are attached to.
+/// What cannot be asked is taken not to be there.
+pub(super) fn silenced_by(cgroup: &Path) -> Option<(PathBuf, Attachment)> {
+    // A link's own name may lie elsewhere; the hierarchy is where it leads.
+    let cgroup = cgroup.canonicalize().ok()?;
+    // What is nearest settles it, by kind.
+    let mut settled = attachments(&cgroup).ok()?;
+    for above in cgroup.ancestors().skip(1) {
+        // Above the mount there are no cgroups.
+        for found in attachments(above).ok()? {
+            if settled.iter().any(|nearer| nearer.hook == found.hook) {
+                continue;
+            }
+            if found.would_be_silenced() {
+                return Some((above.to_owned(), found));
+            }
+            settled.push(found);
+        }
+    }
+    None
 }
 
 /// Everything attached to a cgroup directory itself at our attach points.

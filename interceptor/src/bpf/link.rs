@@ -4,12 +4,14 @@
 //! them.
 
 use std::fs;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use interceptor_common::names;
 
 use super::pins::Pins;
+use crate::sys;
 
 /// The hooks that send connections elsewhere, as opposed to those that show addresses or count.
 const REDIRECTING: [&str; 4] = [names::CONNECT4, names::CONNECT6, names::SENDMSG4, names::SENDMSG6];
@@ -25,10 +27,10 @@ struct Link {
 }
 
 impl Link {
+    /// Pins it, unless it is pinned: the file system may have been taken away meanwhile, and another one be there.
     fn keep(&mut self, pins: &mut Pins) {
-        match pins.keep(&self.fd) {
-            Ok(path) => self.pin = Some(path),
-            Err(error) => tracing::error!(%error, "connections pass should the agent die"),
+        if self.pin.as_ref().is_none_or(|path| !path.exists()) {
+            self.pin = pins.keep(&self.fd);
         }
     }
 }
@@ -57,7 +59,23 @@ impl CgroupLinks {
         self.links.iter().map(|(program, link)| (*program, link.fd.as_fd()))
     }
 
-    /// Has those links outlive the agent that refuse what no agent is there for.
+    /// Whether every link is attached to the cgroup with that identifier. Links that the kernel does not tell of count.
+    pub fn all_lead_to(&self, cgroup: u64) -> bool {
+        self.links.iter().all(|(_, link)| leads_to(link, cgroup))
+    }
+
+    /// Those links that are attached to the cgroup with that identifier, as [`Kernel::attach_rest`] takes them.
+    ///
+    /// [`Kernel::attach_rest`]: super::Kernel::attach_rest
+    ///
+    /// # Errors
+    /// Where no descriptors are left.
+    pub fn leading_to(&self, cgroup: u64) -> io::Result<Vec<(String, OwnedFd)>> {
+        let whole = self.links.iter().filter(|(_, link)| leads_to(link, cgroup));
+        whole.map(|(program, link)| Ok(((*program).to_owned(), link.fd.try_clone()?))).collect()
+    }
+
+    /// Has those links outlive the agent that refuse what no agent is there for. Again and again: see [`Pins::keep`].
     pub fn keep(&mut self, pins: Option<&mut Pins>) {
         let Some(pins) = pins else { return };
         let refusing = self.links.iter_mut().filter(|(program, _)| REFUSING.contains(program));
@@ -85,7 +103,7 @@ impl NetnsLink {
         Self(Link { fd, pin: None })
     }
 
-    /// Has it outlive the agent.
+    /// Has it outlive the agent. As [`CgroupLinks::keep`].
     pub fn keep(&mut self, pins: Option<&mut Pins>) {
         pins.into_iter().for_each(|pins| self.0.keep(pins));
     }
@@ -94,6 +112,15 @@ impl NetnsLink {
     pub fn hand_over(&mut self) {
         self.0.pin = None;
     }
+
+    /// Whether somebody has detached it. Not where the kernel does not tell.
+    pub fn is_detached(&self) -> bool {
+        sys::bpf_link_target(&self.0.fd).is_ok_and(|target| target == 0)
+    }
+}
+
+fn leads_to(link: &Link, target: u64) -> bool {
+    sys::bpf_link_target(&link.fd).map_or(true, |now| now == target)
 }
 
 impl AsFd for NetnsLink {

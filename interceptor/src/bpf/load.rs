@@ -13,7 +13,7 @@ use interceptor_common::names;
 
 use super::error::BpfError;
 use super::handed::{self, Maps};
-use super::inspect::ATTACH_TYPES;
+use super::inspect::{self, ATTACH_TYPES};
 use super::link::{CgroupLinks, NetnsLink};
 use super::maps::{self, CaptureMaps, ControlMap, FlowMaps, KernelCounters};
 use super::offsets::Offsets;
@@ -172,7 +172,8 @@ impl Kernel {
     /// Attaches the cgroup programs to a cgroup v2 directory.
     ///
     /// # Errors
-    /// Where the directory cannot be opened, or the kernel refuses a program that it had loaded.
+    /// Where the directory cannot be opened, programs of another tool would be silenced, or the kernel refuses a program that
+    /// it had loaded.
     pub fn attach_cgroup(&self, path: &Path) -> Result<CgroupLinks, BpfError> {
         self.attach_rest(path, Vec::new())
     }
@@ -184,6 +185,12 @@ impl Kernel {
     pub fn attach_rest(&self, path: &Path, mut handed: Vec<(String, OwnedFd)>) -> Result<CgroupLinks, BpfError> {
         let open = |source| BpfError::OpenCgroup { path: path.to_owned(), source };
         let cgroup = File::open(path).map_err(open)?;
+        // Of a cgroup with links of ours the harm is done already, or there is none.
+        if handed.is_empty()
+            && let Some((above, found)) = inspect::silenced_by(path)
+        {
+            return Err(BpfError::Silences { cgroup: path.to_owned(), above, programs: found.programs });
+        }
         let mut links = Vec::with_capacity(ATTACH_TYPES.len());
         for (name, attach_type) in ATTACH_TYPES {
             if !self.is_loaded(name) {

@@ -32,6 +32,8 @@ pub struct CaptureMaps {
     pub dns_agents: Table<DnsKey, Endpoint>,
     /// DNS servers by the agent's socket.
     pub dns_servers: Table<DnsKey, Endpoint>,
+    /// Real clients of the workers' connections, which write it: for what an agent before has left.
+    pub clients: Table<ClientKey, Client>,
     listeners: SockHash<MapData, Address>,
     outbound: SockHash<MapData, u64>,
 }
@@ -47,6 +49,7 @@ impl CaptureMaps {
             peers: Table::new(names::PEERS, take(ebpf, names::PEERS)?)?,
             dns_agents: Table::new(names::DNS_AGENTS, take(ebpf, names::DNS_AGENTS)?)?,
             dns_servers: Table::new(names::DNS_SERVERS, take(ebpf, names::DNS_SERVERS)?)?,
+            clients: Table::new(names::CLIENTS, open(ebpf, names::CLIENTS)?)?,
             listeners: SockHash::try_from(take(ebpf, names::LISTENERS)?).map_err(BpfError::map(names::LISTENERS))?,
             outbound: SockHash::try_from(take(ebpf, names::OUTBOUND)?).map_err(BpfError::map(names::OUTBOUND))?,
         })

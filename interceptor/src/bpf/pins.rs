@@ -17,6 +17,8 @@ pub struct Pins {
     directory: PathBuf,
     next: u64,
     handed: bool,
+    /// The last link could not be kept.
+    fails: bool,
 }
 
 /// Links cannot be pinned.
@@ -35,19 +37,29 @@ impl Pins {
     pub fn new(base: &Path) -> Result<Self, PinError> {
         let directory = base.join(format!("{}-{}", std::process::id(), sys::monotonic_ns()));
         fs::create_dir_all(&directory).map_err(|source| PinError { path: directory.clone(), source })?;
-        Ok(Self { base: base.to_owned(), directory, next: 0, handed: false })
+        Ok(Self { base: base.to_owned(), directory, next: 0, handed: false, fails: false })
     }
 
-    /// Keeps a link; what this gives is where.
-    ///
-    /// # Errors
-    /// Where the kernel refuses.
-    pub fn keep(&mut self, link: impl AsFd) -> Result<PathBuf, PinError> {
+    /// Keeps a link; what this gives is where. Told only once where the file system is not there any more: whoever asks again
+    /// gets it back when that is.
+    pub(super) fn keep(&mut self, link: impl AsFd) -> Option<PathBuf> {
         self.next += 1;
         let path = self.directory.join(self.next.to_string());
-        match sys::bpf_pin(link, &path) {
-            Ok(()) => Ok(path),
-            Err(source) => Err(PinError { path, source }),
+        let kept = fs::create_dir_all(&self.directory).and_then(|()| sys::bpf_pin(link, &path));
+        match kept {
+            Ok(()) => {
+                self.fails = false;
+                Some(path)
+            }
+            Err(source) => {
+                // What is no bpf file system is left as it was found.
+                drop(fs::remove_dir(&self.directory));
+                let error = PinError { path, source };
+                if !std::mem::replace(&mut self.fails, true) {
+                    tracing::error!(%error, "connections pass should the agent die");
+                }
+                None
+            }
         }
     }
 

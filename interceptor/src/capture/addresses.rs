@@ -75,6 +75,7 @@ impl Addresses {
             outside_roots: self.outside_roots.len(),
             only_copies: self.only_copies.len(),
             inbound_ports: self.inbound.len(),
+            left_out: self.failed.len() + self.no_room.len(),
         }
     }
 
@@ -134,20 +135,21 @@ impl Addresses {
         wanted: &Wanted<'_>,
         addresses: impl IntoIterator<Item = SocketAddr>,
     ) {
-        let before = self.no_room.len();
+        let (before, mut refusals) = (self.no_room.len(), Refusals::default());
         for addr in addresses {
-            self.look_at_one(maps, wanted, addr);
+            self.look_at_one(maps, wanted, addr, &mut refusals);
         }
         // Only now: something may have been released by what came last.
         while self.destinations.has_room()
             && let Some(addr) = self.no_room.pop_first()
         {
-            self.look_at_one(maps, wanted, addr);
+            self.look_at_one(maps, wanted, addr, &mut refusals);
         }
         if self.no_room.len() > before {
             let destinations = self.no_room.len();
             tracing::warn!(destinations, "the capture map is full: these destinations pass uncaptured");
         }
+        refusals.tell();
     }
 
     /// Workloads were attached or detached, or have to see more or less: these are their addresses now.
@@ -176,7 +178,7 @@ impl Addresses {
         self.look_at(maps, wanted, failed);
     }
 
-    fn look_at_one(&mut self, maps: &mut CaptureMaps, wanted: &Wanted<'_>, addr: SocketAddr) {
+    fn look_at_one(&mut self, maps: &mut CaptureMaps, wanted: &Wanted<'_>, addr: SocketAddr, refusals: &mut Refusals) {
         self.no_room.remove(&addr);
         let again = self.failed.remove(&addr);
         let destination = wanted.snapshot().destination(addr);
@@ -207,7 +209,7 @@ impl Addresses {
         for error in [outbound, inbound].into_iter().filter_map(Result::err) {
             // Told once: sweeps try again every second.
             if self.failed.insert(addr) && !again {
-                tracing::warn!(%addr, %error, "bringing the kernel to what is captured failed; it is tried again");
+                refusals.note(addr, error);
             }
         }
     }
@@ -239,8 +241,15 @@ impl Addresses {
         } else {
             self.outside_roots.remove(&addr);
         }
-        maps.originals.insert(assigned.index, endpoint)?;
-        maps.captured.insert(endpoint, entry.to_word())?;
+        let told = maps.originals.insert(assigned.index, endpoint);
+        if let Err(error) = told.and_then(|()| maps.captured.insert(endpoint, entry.to_word())) {
+            if before == Calls::None {
+                // Its index is free for others, and it does not count as captured.
+                self.destinations.retire(addr);
+                self.outside_roots.remove(&addr);
+            }
+            return Err(error);
+        }
         if let Some(switched) = self.switched.as_mut().filter(|_| calls > before) {
             switched.destinations.insert(addr, calls);
         }
@@ -269,5 +278,25 @@ impl Addresses {
         self.destinations.retire(addr);
         self.outside_roots.remove(&addr);
         Ok(())
+    }
+}
+
+/// What the kernel has refused while many addresses were looked at: told in one line, however many they are.
+#[derive(Debug, Default)]
+struct Refusals {
+    first: Option<(SocketAddr, BpfError)>,
+    count: usize,
+}
+
+impl Refusals {
+    fn note(&mut self, addr: SocketAddr, error: BpfError) {
+        self.count += 1;
+        self.first.get_or_insert((addr, error));
+    }
+
+    fn tell(self) {
+        let Some((addr, error)) = self.first else { return };
+        let addresses = self.count;
+        tracing::warn!(addresses, %addr, %error, "bringing the kernel to what is captured failed; it is tried again");
     }
 }

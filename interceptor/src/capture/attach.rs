@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::AtomicBool;
 
 use interceptor_common as common;
 
@@ -55,6 +55,11 @@ impl AttachError {
     /// Whether it comes by itself, as opposed to what somebody has to mend.
     pub(super) fn is_yet_to_come(&self) -> bool {
         matches!(self, Self::Missing(missing) if missing.is_yet_to_come())
+    }
+
+    /// Whether it is the agent or the kernel that could not, as opposed to a workload that is gone or not there yet.
+    pub(super) fn is_ours(&self) -> bool {
+        !matches!(self, Self::Missing(_) | Self::Netns { .. })
     }
 }
 
@@ -138,7 +143,8 @@ pub(super) fn attach(
         cookie,
         addresses: workload.addresses.clone(),
         cgroup,
-        open: AtomicUsize::new(0),
+        open: Arc::default(),
+        turned_away: Default::default(),
         threads: Threads::default(),
         refused: AtomicBool::new(false),
         memory: Memory::new(PropagateMode::Off),
@@ -150,11 +156,18 @@ pub(super) fn attach(
         Err(error) => return Err(error.into()),
     };
     register(maps, &captured, &listeners)?;
-    // The agent before may have had more workers.
-    for (worker, listeners) in workers.iter().cycle().zip(listeners) {
-        worker.listen(Arc::clone(&captured), listeners)?;
+    let mut begin = || -> Result<(), AttachError> {
+        // The agent before may have had more workers.
+        for (worker, listeners) in workers.iter().cycle().zip(std::mem::take(&mut listeners)) {
+            worker.listen(Arc::clone(&captured), listeners)?;
+        }
+        Ok(maps.workloads.insert(cookie, entry(&captured, in_root))?)
+    };
+    if let Err(error) = begin() {
+        // It is tried again with listeners of its own: these must not stay beside them.
+        workers.iter().for_each(|worker| worker.close(cookie));
+        return Err(error);
     }
-    maps.workloads.insert(cookie, entry(&captured, in_root))?;
     Ok(Attached { captured, workload: workload.clone(), in_root, link })
 }
 

@@ -3,9 +3,9 @@
 //! Owned by the control thread. A workload that cannot be attached keeps its direct traffic, is shown as failed, and is
 //! tried again; it never stops the others. Nothing is ever cleared and refilled.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use interceptor_common::policy::Callers;
@@ -16,10 +16,10 @@ use super::attach::{Attached, Means, attach, open};
 use super::close::Closer;
 use super::dns::Names;
 use super::handover::Handed;
+use super::leftovers::Leftovers;
 use super::threads::ThreadHooks;
 use crate::bpf::{BpfError, CaptureMaps, CgroupLinks, ControlMap, HookState, Kernel, Maps, Pins, remove_left};
 use crate::captured::Destinations;
-use crate::cgroup;
 use crate::config::{Capture, Dns, Fail, NetnsRef, PropagateMode};
 use crate::discovery::Pods;
 use crate::metrics::Metrics;
@@ -59,7 +59,7 @@ pub struct Controller {
     pub(super) maps: CaptureMaps,
     pub(super) cgroups: BTreeMap<PathBuf, CgroupLinks>,
     /// Why a cgroup could not be attached to, as it was last told: sweeps try again every second.
-    refused: BTreeMap<PathBuf, String>,
+    pub(super) refused: BTreeMap<PathBuf, String>,
     pub(super) addresses: Addresses,
     pub(super) peers: HashSet<IpAddr>,
     pub(super) workloads: HashMap<Arc<str>, Attached>,
@@ -73,6 +73,8 @@ pub struct Controller {
     pub(super) pins: Option<Pins>,
     /// What the agent before has handed over and nothing of the snapshot has asked for yet.
     pub(super) handed: Handed,
+    /// What the agent before may have left, while it is looked for.
+    pub(super) leftovers: Option<Leftovers>,
 }
 
 impl Controller {
@@ -111,6 +113,7 @@ impl Controller {
             has_begun: false,
             pins,
             handed: Handed::default(),
+            leftovers: None,
         })
     }
 
@@ -138,7 +141,7 @@ impl Controller {
             self.apply_local(&wanted);
         }
         self.settle();
-        self.parts.status.set_captured(self.addresses.counts());
+        self.show_captured();
         if let (Some(closer), Some(mut switched)) = (&self.closer, self.addresses.take_switched()) {
             if left_root {
                 let more = self.addresses.outside_roots().map(|addr| (addr, Calls::OutsideRoots));
@@ -178,7 +181,7 @@ impl Controller {
         self.attach_workloads(changed.iter().filter_map(|name| snapshot.workload(name)), &wanted);
         self.apply_local(&wanted);
         self.settle();
-        self.parts.status.set_captured(self.addresses.counts());
+        self.show_captured();
         // As after a sweep.
         drop(self.addresses.take_switched());
         self.apply_names(snapshot, false);
@@ -191,17 +194,19 @@ impl Controller {
         self.parts.pods.sweep();
         let all: Vec<Arc<str>> = self.workloads.keys().cloned().collect();
         self.detach_gone(all.iter());
+        self.mend_links();
         let wanted = Wanted::new(snapshot, self.parts.settings.services);
         self.attach_workloads(snapshot.workloads(), &wanted);
         self.apply_cgroups(snapshot);
         self.apply_local(&wanted);
         self.addresses.retry(&mut self.maps, &wanted);
         self.settle();
-        self.parts.status.set_captured(self.addresses.counts());
+        self.show_captured();
         // What switches here are ports of workloads that have just come: their connections stay.
         drop(self.addresses.take_switched());
         self.apply_names(snapshot, true);
         self.apply_threads();
+        self.sweep_leftovers();
     }
 
     /// Lets all new outbound connections pass; what is under way goes on.
@@ -263,53 +268,6 @@ impl Controller {
         }
     }
 
-    fn apply_cgroups(&mut self, snapshot: &Snapshot) {
-        let wanted = attach_points(self.parts.settings.cgroup.as_deref(), self.parts.pods.trees(), snapshot);
-        // An agent that does not know its own cgroup would redirect its own connections, were it below one of these.
-        let exempt = cgroup::own_id().map_err(|error| error.to_string());
-        let stays = |path: &PathBuf| wanted.contains(path) && path.is_dir();
-        if !self.cgroups.keys().all(stays) {
-            // First the peers, so that nothing arrives at another pod as routed that was not.
-            let covered = self.peers_covered_by(stays);
-            self.forget_peers(|ip| covered.contains(ip));
-            self.cgroups.retain(|path, _| stays(path));
-        }
-        for path in wanted {
-            if self.cgroups.contains_key(&path) {
-                continue;
-            }
-            let handed = self.handed.cgroups.remove(&path).unwrap_or_default();
-            let attach = |_| self.parts.kernel.attach_rest(&path, handed).map_err(|error| error.to_string());
-            let attached = exempt.clone().and_then(attach);
-            match attached {
-                Ok(mut links) => {
-                    self.refused.remove(&path);
-                    links.keep(self.pins.as_mut());
-                    self.cgroups.insert(path, links);
-                }
-                Err(error) => {
-                    self.show_hooks(status::HookState::Detached, &error);
-                    if self.refused.get(&path) != Some(&error) {
-                        tracing::warn!(cgroup = %path.display(), error, "outbound connections pass uncaptured");
-                        self.refused.insert(path, error);
-                    }
-                }
-            }
-        }
-        if !self.cgroups.is_empty() {
-            let paths: Vec<String> = self.cgroups.keys().map(|path| path.display().to_string()).collect();
-            self.show_hooks(status::HookState::Attached, &paths.join(", "));
-        }
-    }
-
-    fn show_hooks(&self, state: status::HookState, detail: &str) {
-        for (name, loaded) in self.parts.kernel.hooks() {
-            if *loaded == HookState::Loaded && *name != names::SK_LOOKUP {
-                self.parts.status.set_hook(name, state, detail);
-            }
-        }
-    }
-
     /// Detaches those of these workloads that are gone or described otherwise.
     fn detach_workloads(&mut self, snapshot: &Snapshot, names: &[Arc<str>]) {
         let same = |attached: &Attached| {
@@ -329,6 +287,7 @@ impl Controller {
         let Some(attached) = self.workloads.remove(name) else { return };
         self.names.forget(&mut self.maps, name);
         self.parts.metrics.forget_thread_calls(name);
+        self.parts.metrics.forget_refused_connections(name);
         let captured = &attached.captured;
         // First the peers, so that nothing arrives at another pod as routed that was not.
         self.forget_peers(|ip| !captured.addresses.contains(ip));
@@ -373,9 +332,15 @@ impl Controller {
             }
             Err(error) => {
                 let state = if error.is_yet_to_come() { WorkloadState::Pending } else { WorkloadState::Failed };
-                let error = error.to_string();
-                tracing::debug!(workload = %workload.name, error, "not captured");
-                parts.status.set_workload(&workload.name, state, &error);
+                let (text, name) = (error.to_string(), &workload.name);
+                // Told once: sweeps try again every second.
+                let is_news = parts.status.workload(name).is_none_or(|(_, known)| known != text);
+                if is_news && error.is_ours() {
+                    tracing::warn!(workload = %name, error = text, "its connections pass uncaptured; it is tried again");
+                } else {
+                    tracing::debug!(workload = %name, error = text, "not captured");
+                }
+                parts.status.set_workload(name, state, &text);
             }
         }
         if parts.kernel.hooks().get(names::SK_LOOKUP) == Some(&HookState::Loaded) {
@@ -460,8 +425,14 @@ impl Controller {
         }
     }
 
+    pub(super) fn show_captured(&self) {
+        let counts = self.addresses.counts();
+        self.parts.status.set_captured(counts);
+        self.parts.metrics.set_left_out(counts.left_out);
+    }
+
     /// Addresses of attached workloads whose calls the hooks see: those below an attached cgroup that stays.
-    fn peers_covered_by(&self, stays: impl Fn(&PathBuf) -> bool) -> HashSet<IpAddr> {
+    pub(super) fn peers_covered_by(&self, stays: impl Fn(&PathBuf) -> bool) -> HashSet<IpAddr> {
         let points: Vec<&PathBuf> = self.cgroups.keys().filter(|path| stays(path)).collect();
         let common = self.parts.settings.cgroup.as_deref();
         let is_covered = |workload: &Workload| {
@@ -473,24 +444,13 @@ impl Controller {
         covered.flat_map(|attached| attached.captured.addresses.iter().copied()).collect()
     }
 
-    fn forget_peers(&mut self, stays: impl Fn(&IpAddr) -> bool) {
+    pub(super) fn forget_peers(&mut self, stays: impl Fn(&IpAddr) -> bool) {
         for ip in self.peers.iter().filter(|ip| !stays(ip)).copied().collect::<Vec<_>>() {
             if log(self.maps.peers.remove(&ip.into()), "forgetting a peer") {
                 self.peers.remove(&ip);
             }
         }
     }
-}
-
-/// The cgroups to attach to: the topmost of all that are named, as hooks on a parent cover its children.
-fn attach_points(common: Option<&Path>, trees: &[PathBuf], snapshot: &Snapshot) -> BTreeSet<PathBuf> {
-    let all: BTreeSet<PathBuf> = common
-        .into_iter()
-        .chain(trees.iter().map(PathBuf::as_path))
-        .chain(snapshot.workloads().filter_map(|w| w.cgroup.as_deref()))
-        .map(Path::to_owned)
-        .collect();
-    all.iter().filter(|path| !path.ancestors().skip(1).any(|above| all.contains(above))).cloned().collect()
 }
 
 pub(super) fn log(result: Result<(), BpfError>, doing: &'static str) -> bool {

@@ -140,6 +140,18 @@ impl Names {
         }
     }
 
+    /// Removes what tells whose answers those of the agent before were, which has ended with its sockets.
+    pub(super) fn purge_answers(&self, maps: &mut CaptureMaps) {
+        let leaving = self.leaving.iter().map(|(_, server)| server);
+        let servers = self.captured.values().flat_map(BTreeMap::values).chain(leaving);
+        let own: HashSet<DnsKey> = servers.map(|server| server.from).collect();
+        for (key, _) in maps.dns_servers.entries() {
+            if !own.contains(&key) {
+                log(maps.dns_servers.remove(&key));
+            }
+        }
+    }
+
     /// Whether there is anything that a successor has taken the place of.
     pub(super) fn is_any_captured(&self) -> bool {
         self.captured.values().any(|servers| !servers.is_empty())

@@ -141,7 +141,7 @@ impl Controller {
         self.addresses.retry(&mut self.maps, wanted);
         self.addresses.purge(&mut self.maps);
         drop(self.addresses.take_switched());
-        self.parts.status.set_captured(self.addresses.counts());
+        self.show_captured();
         let own: HashSet<u64> = self.workloads.values().map(|attached| attached.captured.cookie).collect();
         for (cookie, _) in self.maps.workloads.entries() {
             if !own.contains(&cookie) {

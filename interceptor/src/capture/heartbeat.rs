@@ -20,6 +20,7 @@ use crate::config::{Capture, Fail};
 use crate::metrics::Metrics;
 use crate::status::StatusBoard;
 use crate::sys;
+use crate::telemetry;
 use crate::vital;
 
 /// How often the hooks are told.
@@ -56,6 +57,9 @@ pub enum HeartbeatError {
     /// The hooks cannot be told.
     #[error(transparent)]
     Map(#[from] BpfError),
+    /// /proc does not tell how this process's clock stands to the kernel's.
+    #[error("comparing its clock with the kernel's: {0}")]
+    Clock(io::Error),
     /// There is no thread for it.
     #[error("starting its thread: {0}")]
     Thread(#[from] io::Error),
@@ -80,6 +84,7 @@ impl Heartbeat {
                 fail_closed: u16::from(settings.fail == Fail::Closed),
                 pad: 0,
             },
+            offset_ns: sys::monotonic_offset_ns().map_err(HeartbeatError::Clock)?,
             last_ns: sys::monotonic_ns(),
             silent: 0,
             workers: parts.workers,
@@ -98,7 +103,7 @@ impl Heartbeat {
                 }
             }
             // No heartbeat has ever been, and nobody prefers a stop: the hooks let everything pass.
-            if let Err(error) = map.set(Control { fail_closed: 0, ..beat.at(0) }) {
+            if let Err(error) = map.set(Control { heartbeat_ns: 0, fail_closed: 0, ..beat.alive }) {
                 tracing::error!(%error, "telling the hooks that the agent ends");
             }
         })?;
@@ -127,6 +132,8 @@ impl Drop for Heartbeat {
 /// The heartbeat's own state, on its thread.
 struct Beat {
     alive: Control,
+    /// How far this process's monotonic clock is ahead of the kernel's, which the hooks read.
+    offset_ns: i64,
     last_ns: u64,
     /// Beats in a row without a sign of some worker. Counted in beats, not by the clock: a process that was stopped as a
     /// whole finds all of its workers late.
@@ -137,8 +144,9 @@ struct Beat {
 }
 
 impl Beat {
-    fn at(&self, heartbeat_ns: u64) -> Control {
-        Control { heartbeat_ns, ..self.alive }
+    /// What the hooks are told of a moment of this process's clock.
+    fn at(&self, monotonic_ns: u64) -> Control {
+        Control { heartbeat_ns: monotonic_ns.saturating_add_signed(self.offset_ns.saturating_neg()), ..self.alive }
     }
 
     fn once(&mut self, map: &mut ControlMap) {
@@ -171,6 +179,7 @@ impl Beat {
         }
         if self.silent >= PATIENCE {
             tracing::error!("a worker has not answered for ten seconds: the agent ends, what waits for it is reset");
+            telemetry::flush_before_abort();
             std::process::abort();
         }
     }

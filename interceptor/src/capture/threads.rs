@@ -55,6 +55,11 @@ impl ThreadHooks {
         }
     }
 
+    /// A cgroup is gone, or another one has its name now.
+    pub(super) fn leave(&mut self, cgroup: &Path) {
+        self.sends.remove(cgroup);
+    }
+
     fn attach<'p>(
         &mut self,
         kernel: &mut Kernel,

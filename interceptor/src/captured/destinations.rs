@@ -1,7 +1,8 @@
 //! Which destination has which index: the agent's half of the kernel's capture map.
 //!
 //! An index stays with its destination for as long as possible, also after it left every space tree: connections that
-//! were redirected before still ask for it. It is given to another destination only when the index space runs out.
+//! were redirected before still ask for it. It is given to another destination only when the index space runs out, and not
+//! before whatever was redirected to it has been accepted: a connection must never end up at another destination.
 //! [`Destinations::get`] is on every connection's way and takes no lock; everything else is the control thread's.
 
 mod slots;
@@ -10,6 +11,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasher as _;
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
@@ -19,6 +21,9 @@ use interceptor_common::{Endpoint, NetPort};
 
 use self::slots::Slots;
 
+/// How long an index rests: what waits at a listener is accepted within this time, or its worker hangs and the agent ends.
+const REST: Duration = Duration::from_secs(15);
+
 /// Original destinations by index, shared between the control thread (writes) and the workers (read at accept).
 #[derive(Debug)]
 pub struct Destinations {
@@ -26,15 +31,17 @@ pub struct Destinations {
     table: Mutex<Table>,
     hasher: RandomState,
     outbound_port: u16,
+    /// How long an index rests before another destination may have it.
+    rest: Duration,
 }
 
 #[derive(Debug, Default)]
 struct Table {
     /// Indexes by the destination in their slot, which is held nowhere else.
     by_address: HashTable<u32>,
-    /// Indexes whose destination is captured no longer, by when that was.
-    retired: BTreeMap<u64, u32>,
-    /// And when that was.
+    /// Indexes whose destination is captured no longer, in the order in which that came about, and since when.
+    retired: BTreeMap<u64, (u32, Instant)>,
+    /// Their places in that order.
     retired_at: HashMap<u32, u64>,
     retirements: u64,
     used: u32,
@@ -56,7 +63,14 @@ impl Destinations {
     }
 
     fn with_capacity(outbound_port: u16, capacity: u32) -> Self {
-        Self { slots: Slots::new(capacity), table: Mutex::default(), hasher: RandomState::default(), outbound_port }
+        let (table, hasher) = (Mutex::default(), RandomState::default());
+        Self { slots: Slots::new(capacity), table, hasher, outbound_port, rest: REST }
+    }
+
+    /// The same with indexes that rest for another time.
+    #[must_use]
+    pub fn resting(self, rest: Duration) -> Self {
+        Self { rest, ..self }
     }
 
     /// The destination behind an index.
@@ -85,10 +99,17 @@ impl Destinations {
     /// Whether a destination without an index can get one.
     pub fn has_room(&self) -> bool {
         let table = self.table();
-        table.used < self.slots.capacity() || !table.retired.is_empty()
+        table.used < self.slots.capacity() || self.rested(&table).is_some()
     }
 
-    /// The index of a destination, a new one if it has none; `None` when the table is full of captured destinations.
+    /// The index that has rested longest, and long enough.
+    fn rested(&self, table: &Table) -> Option<u32> {
+        let (_, (index, since)) = table.retired.first_key_value()?;
+        (since.elapsed() >= self.rest).then_some(*index)
+    }
+
+    /// The index of a destination, a new one if it has none; `None` when the table is full of captured destinations, and of
+    /// those that were captured until just now.
     pub fn assign(&self, destination: SocketAddr) -> Option<Assigned> {
         let mut table = self.table();
         if let Some(index) = self.find(&table, destination) {
@@ -99,8 +120,8 @@ impl Destinations {
             table.used += 1;
             (FIRST_INDEX + table.used - 1, None)
         } else {
-            let (_, index) = table.retired.pop_first()?;
-            table.retired_at.remove(&index);
+            let index = self.rested(&table)?;
+            table.revive(index);
             let replaced = self.get(index);
             if let Some(old) = replaced
                 && let Ok(held) = table.by_address.find_entry(self.hash(old), |held| *held == index)
@@ -137,7 +158,7 @@ impl Destinations {
             table.revive(index);
             table.retirements += 1;
             let now = table.retirements;
-            table.retired.insert(now, index);
+            table.retired.insert(now, (index, Instant::now()));
             table.retired_at.insert(index, now);
         }
     }
@@ -188,7 +209,7 @@ mod tests {
 
     #[test]
     fn a_full_table_reuses_the_index_that_was_retired_first() {
-        let table = Destinations::with_capacity(15001, 3);
+        let table = Destinations::with_capacity(15001, 3).resting(Duration::ZERO);
         let indexes = [1, 2, 3].map(|last| table.assign(addr(last)).unwrap().index);
         assert_eq!((table.assign(addr(4)), table.has_room()), (None, false));
         for last in [3, 1, 3] {
@@ -202,8 +223,22 @@ mod tests {
     }
 
     #[test]
+    fn an_index_rests_before_another_destination_has_it() {
+        let table = Destinations::with_capacity(15001, 1).resting(Duration::from_millis(50));
+        let index = table.assign(addr(1)).unwrap().index;
+        table.retire(addr(1));
+        // What was redirected to it a moment ago has not been accepted yet.
+        assert_eq!((table.assign(addr(2)), table.has_room(), table.get(index)), (None, false, Some(addr(1))));
+        assert_eq!(table.assign(addr(1)).unwrap().index, index, "its own destination may have it at any time");
+        table.retire(addr(1));
+        std::thread::sleep(Duration::from_millis(60));
+        assert!(table.has_room());
+        assert_eq!(table.assign(addr(2)), Some(Assigned { index, replaced: Some(addr(1)) }));
+    }
+
+    #[test]
     fn what_was_given_out_before_stays_as_it_is() {
-        let table = Destinations::with_capacity(15001, 4);
+        let table = Destinations::with_capacity(15001, 4).resting(Duration::ZERO);
         table.adopt(FIRST_INDEX + 2, addr(1));
         table.adopt(FIRST_INDEX, addr(2));
         for out in [0, FIRST_INDEX - 1, FIRST_INDEX + 4, u32::MAX] {

@@ -27,8 +27,9 @@ pub(super) fn run(
         let plan = ingress::plan::plan(&facts, &config.routing.ingress_suffixes, config.ingress.class.as_deref());
         return show(&plan, &config.ingress, mode, screen);
     }
-    telemetry::start(&args.log)?;
-    privileges::confine_process(privileges::MANAGER);
+    let confined = privileges::confine_process(privileges::MANAGER);
+    let _log = telemetry::start(&args.log)?;
+    confined.tell();
     let identity = match args.identity {
         Some(identity) => identity,
         None => {

@@ -12,11 +12,20 @@ use crate::privileges;
 use crate::telemetry;
 
 pub(super) fn run(args: RunArgs, admin_socket: Option<PathBuf>, environment: &Environment) -> anyhow::Result<()> {
-    telemetry::start(&args.log)?;
-    privileges::confine_process(privileges::AGENT);
+    let confined = privileges::confine_process(privileges::AGENT);
+    let log = telemetry::start(&args.log)?;
+    confined.tell();
     let cluster = args.kubernetes.then(|| cluster(&args, environment)).transpose()?;
     let RunArgs { config, cgroup_root, ebpf_log, takeover, .. } = args;
-    agent::run(&RunOptions { config, cluster, admin_socket, cgroup_root, ebpf_log, takeover })
+    agent::run(&RunOptions {
+        config,
+        cluster,
+        admin_socket,
+        cgroup_root,
+        ebpf_log,
+        takeover,
+        log: log.counts().clone(),
+    })
 }
 
 fn cluster(args: &RunArgs, environment: &Environment) -> anyhow::Result<ClusterOptions> {

@@ -5,7 +5,7 @@ use super::args::OutputMode;
 use super::client::Client;
 use super::output::{Screen, Style, clean};
 use super::table::{Cell, Table, row};
-use crate::status::{DnsStatus, HookState, Status, WatchStatus, WorkloadState};
+use crate::status::{ConnectionsStatus, DnsStatus, HookState, Status, WatchStatus, WorkloadState};
 
 pub(super) fn show(client: &Client, mode: OutputMode, screen: &mut Screen<'_>) -> anyhow::Result<Ended> {
     let lines = client.lines("/v1/status")?;
@@ -68,6 +68,11 @@ fn summary(status: &Status, screen: &mut Screen<'_>) -> anyhow::Result<()> {
     }
     let what = format!("{}: {destinations}; {} inbound ports", captured.services, captured.inbound_ports);
     fact(screen, "captures", &what)?;
+    if captured.left_out > 0 {
+        let text =
+            format!("{} addresses: the kernel has no room for them, or refused them; see the log", captured.left_out);
+        fact(screen, "left out", &screen.paint(Style::Warn, &text))?;
+    }
     let why = if captured.established_detail.is_empty() { "" } else { ": " };
     let established = clean(&captured.established_detail);
     fact(screen, "earlier", &format!("established connections are {}{why}{established}", captured.established))?;
@@ -87,6 +92,13 @@ fn summary(status: &Status, screen: &mut Screen<'_>) -> anyhow::Result<()> {
     let kernel =
         if splice.backend == "kernel" { format!(": {handed} handed over, {left} left") } else { String::new() };
     fact(screen, "opaque", &format!("{} ({}){kernel}", splice.backend, splice.why))?;
+    let ConnectionsStatus { open, limit, why, refused, buffered_bytes } = &status.connections;
+    if *limit > 0 {
+        let held = buffered_bytes >> 20;
+        let text = format!("{open} of {limit} connections ({why}), {refused} refused; at most {held} MiB held");
+        let style = if *refused > 0 { Style::Warn } else { Style::Plain };
+        fact(screen, "room", &screen.paint(style, &text))?;
+    }
     let flows = &status.flows;
     let (kept, capacity) = (flows.kept, flows.capacity);
     fact(screen, "flows", &format!("{kept} of {capacity} kept, {} published, {} lost", flows.published, flows.lost))?;

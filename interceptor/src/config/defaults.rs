@@ -106,6 +106,15 @@ pub const MAX_CONNECTIONS: usize = 10_000;
 /// Each connection takes at least two descriptors of the agent's.
 pub const MAX_CONNECTIONS_BOUNDS: RangeInclusive<usize> = 1..=1_000_000;
 
+/// As many as there are descriptors and memory for; parsing must not look at the machine.
+pub const TOTAL: usize = 0;
+/// More than that no process has descriptors for.
+pub const TOTAL_BOUNDS: RangeInclusive<usize> = 0..=1_000_000;
+/// A quarter of the memory, which parsing does not know.
+pub const BUFFERED_BYTES: usize = 0;
+/// Up to 64 GiB.
+pub const BUFFERED_BOUNDS: RangeInclusive<usize> = 0..=68_719_476_736;
+
 /// Many servers set no limit at all: long-lived streams (watches, chats) of one client must not wait for each other here.
 pub const HTTP2_STREAMS: u32 = 2048;
 /// RFC 9113 recommends no less than 100; a stream costs about 4 KiB without what it carries.
@@ -183,6 +192,8 @@ impl Default for Proxy {
             idle_timeout: IDLE_TIMEOUT,
             drain_timeout: DRAIN_TIMEOUT,
             max_connections: MAX_CONNECTIONS,
+            max_connections_total: TOTAL,
+            max_buffered_bytes: BUFFERED_BYTES,
             max_head_bytes: MAX_HEAD_BYTES,
             splice: SPLICE,
             http2: Http2::default(),

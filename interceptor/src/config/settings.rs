@@ -77,6 +77,8 @@ pub(super) fn proxy(root: &Fields<'_>) -> Proxy {
         fields.set("idle_timeout", &mut proxy.idle_timeout, |d| d.duration(bounds::TIMEOUT_BOUNDS));
         fields.set("drain_timeout", &mut proxy.drain_timeout, |d| d.duration(bounds::TIMEOUT_BOUNDS));
         fields.set("max_connections", &mut proxy.max_connections, |n| n.number(bounds::MAX_CONNECTIONS_BOUNDS));
+        fields.set("max_connections_total", &mut proxy.max_connections_total, |n| n.number(bounds::TOTAL_BOUNDS));
+        fields.set("max_buffered_bytes", &mut proxy.max_buffered_bytes, |n| n.number(bounds::BUFFERED_BOUNDS));
         fields.set("max_head_bytes", &mut proxy.max_head_bytes, |n| n.number(bounds::MAX_HEAD_BOUNDS));
         fields.set("splice", &mut proxy.splice, |word| {
             word.choice(&[

@@ -21,11 +21,13 @@ pub enum Note {
     AmbiguousThread,
     /// There was no room for its trace id: what it causes may not find its space again.
     NotRemembered,
+    /// The endpoint that was chosen first could not be reached: it went to another one of the same copy.
+    AnotherEndpoint,
 }
 
 impl Note {
     /// Every note, in the order of the list.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::DifferingHeaders,
         Self::HeaderStripped,
         Self::BaggageFull,
@@ -33,6 +35,7 @@ impl Note {
         Self::AmbiguousFlight,
         Self::AmbiguousThread,
         Self::NotRemembered,
+        Self::AnotherEndpoint,
     ];
 
     /// The word that JSON, metrics and tables use.
@@ -45,6 +48,7 @@ impl Note {
             Self::AmbiguousFlight => "ambiguous_flight",
             Self::AmbiguousThread => "ambiguous_thread",
             Self::NotRemembered => "not_remembered",
+            Self::AnotherEndpoint => "another_endpoint",
         }
     }
 }

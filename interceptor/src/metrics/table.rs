@@ -71,6 +71,8 @@ families! {
         "Intercepted connections that are open now";
     CONNECTIONS = "interceptor_connections_total", Counter, ["direction", "protocol", "verdict", "reason"],
         "Intercepted connections that ended, by what was spoken, what became of them and why";
+    REFUSED_CONNECTIONS = "interceptor_refused_connections_total", Counter, ["workload", "reason"],
+        "Connections of a workload that found no place: too_many_connections (proxy.max_connections), or agent_full, as it had as many as were left of proxy.max_connections_total (decisions/0018-overload.md). A workload shows from its first one on";
     REQUESTS = "interceptor_requests_total", Counter, ["direction", "verdict", "reason", "status_class"],
         "HTTP requests that ended, by what became of them, why, and the class of the answer's status (none without an answer)";
     REQUEST_DURATION = "interceptor_request_duration_seconds", Histogram, ["direction", "verdict"],
@@ -78,7 +80,7 @@ families! {
     REQUEST_SPACES = "interceptor_request_spaces_total", Counter, ["direction", "from"],
         "HTTP requests that ended, by where their space was read: header, host, caller, trace, flight, thread or none";
     REQUEST_NOTES = "interceptor_request_notes_total", Counter, ["note"],
-        "HTTP requests that ended and of which something else is worth knowing, as their records say: differing_headers, header_stripped, baggage_full, ambiguous_trace, ambiguous_flight, ambiguous_thread, not_remembered";
+        "HTTP requests that ended and of which something else is worth knowing, as their records say: differing_headers, header_stripped, baggage_full, ambiguous_trace, ambiguous_flight, ambiguous_thread, not_remembered, another_endpoint";
     CONNECT_DURATION = "interceptor_connect_duration_seconds", Histogram, [],
         "How long new connections to upstreams took";
     BYTES = "interceptor_bytes_total", Counter, ["direction", "way"],
@@ -103,6 +105,8 @@ families! {
         "Lists and watches that failed, each attempt: forbidden, unauthorized, throttled, refused, expired, unreachable, silent, garbage or short";
     WORKLOADS = "interceptor_workloads", Gauge, ["state"],
         "Workloads of this node by state: captured, pending or failed";
+    LEFT_OUT = "interceptor_left_out_addresses", Gauge, [],
+        "Destinations and inbound ports that should be captured and pass: the kernel's maps have no room for them, or it refused them otherwise";
     HEARTBEAT_LAPSES = "interceptor_heartbeat_lapses_total", Counter, [],
         "Times that the agent answered again after new connections had passed it by, because it or a worker had hung";
     KERNEL_SPLICE = "interceptor_kernel_splice_total", Counter, ["event"],
@@ -111,12 +115,18 @@ families! {
         "Connections to the agent's listeners that no hook had sent there";
     REAL_CLIENT_TABLE_FULL = "interceptor_real_client_table_full_total", Counter, [],
         "Inbound connections whose application saw the pod's own address, because the table of real clients was full";
+    ACCEPT_PAUSES = "interceptor_accept_pauses_total", Counter, [],
+        "Times that a listener paused for 50 ms, because the process had no descriptors or the kernel no memory left for another connection; those that come meanwhile wait";
     DNS_QUERIES = "interceptor_dns_queries_total", Counter, ["transport", "outcome"],
         "DNS queries of workloads in derived spaces: answered by the agent (a service that only an ancestor has), forwarded to the server unchanged (malformed ones as well), dropped because too many were under way, or failed because the server could not be reached";
     ESTABLISHED_CLOSED = "interceptor_established_closed_total", Counter, ["direction"],
         "Connections of workloads that were closed because their destination (outbound) or their own port (inbound) became captured";
     THREAD_CALLS = "interceptor_thread_calls_total", Counter, ["workload", "origin"],
         "Requests without a carrier of a space that a workload with propagate: thread sent, by where they came from: traced to a request, or why not (decisions/0013-by-thread.md): unseen, no_request, answered, several_threads, several_requests, process";
+    LOG_LEFT_OUT = "interceptor_log_lines_left_out_total", Counter, [],
+        "Lines that were left out of the agent's log, because more than 20 of their kind had come within 10 s";
+    LOG_LOST = "interceptor_log_lines_lost_total", Counter, [],
+        "Lines of the agent's log that were lost, because nobody read it in time or the disk was full";
     BUILD = "interceptor_build_info", Info, ["version"],
         "The agent's version";
 }

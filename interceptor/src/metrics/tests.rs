@@ -6,10 +6,14 @@ use interceptor_common::counters;
 
 use super::*;
 use crate::flow::{Note, samples};
+use crate::room::Refused;
 
 /// Everything that the agent can count, counted once.
 fn moved() -> Metrics {
-    let metrics = Metrics::new();
+    let log = LogCounts::default();
+    log.left_out.inc_by(6);
+    log.lost.inc_by(7);
+    let metrics = Metrics::with_log(&log);
     metrics.connection_opened(Direction::Outbound);
     metrics.connection_opened(Direction::Inbound);
     metrics.connection_opened(Direction::Inbound);
@@ -28,8 +32,10 @@ fn moved() -> Metrics {
     metrics.watch_event("pods");
     metrics.watch_failed("pods", "forbidden");
     metrics.thread_calls("web").count(CallOrigin::SeveralThreads);
+    metrics.refused_connections("web").count(Refused::Agent);
     metrics.unexpected_connection();
     metrics.real_client_table_full();
+    metrics.accept_paused();
     metrics.set_kernel_reader(Box::new(|| (100..).take(counters::COUNT as usize).collect()));
     metrics
 }
@@ -71,9 +77,14 @@ fn every_metric_is_moved_by_what_it_counts() {
         r#"interceptor_workloads{state="pending"} 2"#,
         r#"interceptor_workloads{state="failed"} 1"#,
         r#"interceptor_thread_calls_total{workload="web",origin="traced"} 0"#,
+        r#"interceptor_refused_connections_total{workload="web",reason="agent_full"} 1"#,
+        r#"interceptor_refused_connections_total{workload="web",reason="too_many_connections"} 0"#,
         r#"interceptor_thread_calls_total{workload="web",origin="several_threads"} 1"#,
         r#"interceptor_unexpected_connections_total 1"#,
         r#"interceptor_real_client_table_full_total 1"#,
+        r#"interceptor_accept_pauses_total 1"#,
+        r#"interceptor_log_lines_left_out_total 6"#,
+        r#"interceptor_log_lines_lost_total 7"#,
         concat!(r#"interceptor_build_info{version=""#, env!("CARGO_PKG_VERSION"), r#""} 1"#),
     ] {
         assert!(text.lines().any(|found| found == line), "no line {line} in\n{text}");
@@ -81,9 +92,10 @@ fn every_metric_is_moved_by_what_it_counts() {
 }
 
 #[test]
-fn a_workload_whose_threads_are_followed_no_more_is_shown_no_more() {
+fn a_workload_that_is_followed_and_captured_no_more_is_shown_no_more() {
     let metrics = moved();
     metrics.forget_thread_calls("web");
+    metrics.forget_refused_connections("web");
     assert!(!metrics.encode().contains("web"));
 }
 

@@ -3,6 +3,8 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use super::budget::{Account, Held};
+
 /// The size of a pooled buffer: a request head with its cookies fits, and a body moves in few calls.
 pub const BUFFER_SIZE: usize = 16 * 1024;
 
@@ -36,12 +38,14 @@ pub struct Buffer {
     storage: Option<Box<[u8]>>,
     start: usize,
     end: usize,
+    /// What it is larger than a pooled one.
+    grown: Option<Held>,
 }
 
 impl Buffer {
     /// An empty buffer, which holds no memory.
     pub fn new(pool: &BufferPool) -> Self {
-        Self { pool: pool.clone(), storage: None, start: 0, end: 0 }
+        Self { pool: pool.clone(), storage: None, start: 0, end: 0, grown: None }
     }
 
     /// What was read and not consumed.
@@ -71,6 +75,7 @@ impl Buffer {
     pub fn release(&mut self) {
         if self.is_empty() {
             (self.start, self.end) = (0, 0);
+            self.grown = None;
             if let Some(storage) = self.storage.take() {
                 self.pool.give(storage);
             }
@@ -98,10 +103,24 @@ impl Buffer {
         self.storage.as_ref().is_some_and(|bytes| self.len() == bytes.len())
     }
 
-    /// Makes a full buffer larger, for a head that does not fit.
-    pub fn grow(&mut self, limit: usize) {
-        let Some(storage) = self.storage.take() else { return };
-        let mut larger = vec![0; (storage.len() * 2).min(limit).max(storage.len())].into_boxed_slice();
+    /// Makes a full buffer larger, for a head that does not fit; false where the workload holds too much already.
+    #[must_use]
+    pub fn grow(&mut self, limit: usize, account: &Rc<Account>) -> bool {
+        let Some(storage) = self.storage.take() else { return true };
+        let size = (storage.len() * 2).min(limit).max(storage.len());
+        let more = size - BUFFER_SIZE.min(size);
+        let grown = match &mut self.grown {
+            Some(grown) => grown.set(more),
+            grown => {
+                *grown = account.hold(more);
+                grown.is_some()
+            }
+        };
+        if !grown {
+            self.storage = Some(storage);
+            return false;
+        }
+        let mut larger = vec![0; size].into_boxed_slice();
         let len = self.len();
         if let (Some(to), Some(from)) = (larger.get_mut(..len), storage.get(self.start..self.end)) {
             to.copy_from_slice(from);
@@ -109,6 +128,7 @@ impl Buffer {
         (self.start, self.end) = (0, len);
         self.pool.give(storage);
         self.storage = Some(larger);
+        true
     }
 }
 
@@ -122,6 +142,7 @@ impl Drop for Buffer {
 
 #[cfg(test)]
 mod tests {
+    use super::super::budget::Budget;
     use super::*;
 
     fn put(buffer: &mut Buffer, bytes: &[u8]) {
@@ -152,8 +173,14 @@ mod tests {
         buffer.consume(10);
         assert_eq!(buffer.space().len(), 10);
         buffer.filled(10);
-        buffer.grow(BUFFER_SIZE + 5);
+        let account = Rc::new(Budget::new(20, 0)).account(1);
+        assert!(buffer.grow(BUFFER_SIZE + 5, &account));
         assert_eq!(buffer.space().len(), 5);
-        assert_eq!(buffer.len(), BUFFER_SIZE);
+        assert_eq!((buffer.len(), account.room()), (BUFFER_SIZE, 15));
+        buffer.filled(5);
+        assert!(!buffer.grow(2 * BUFFER_SIZE, &account), "more than the workload may hold");
+        assert_eq!(buffer.len(), BUFFER_SIZE + 5, "what is there stays");
+        buffer.consume(BUFFER_SIZE + 5);
+        assert_eq!(account.room(), 20);
     }
 }

@@ -9,11 +9,6 @@ use super::Finding;
 use super::cgroups::{Points, is_v2};
 use crate::bpf::{self, Attachment};
 
-/// `BPF_F_ALLOW_OVERRIDE`: a program below takes its place.
-const ALLOW_OVERRIDE: u32 = 1;
-/// `BPF_F_ALLOW_MULTI`: programs above and below run as well.
-const ALLOW_MULTI: u32 = 2;
-
 const NAME: &str = "other-programs";
 const CURE: &str = "have its owner attach it by a bpf_link or with BPF_F_ALLOW_MULTI (Cilium: 1.14 or newer, and a reboot of the node)";
 
@@ -33,14 +28,14 @@ enum Verdict {
     Beside,
     /// The kernel refuses our link.
     Refused,
-    /// Our link would keep that program from running for the workloads, without a word.
+    /// Our link would keep that program from running for the workloads, without a word: the agent does not attach.
     Silenced,
 }
 
-fn judge(flags: u32, here: bool) -> Verdict {
-    if flags & ALLOW_MULTI != 0 {
+fn judge(found: &Attachment, here: bool) -> Verdict {
+    if found.allows_others() {
         Verdict::Beside
-    } else if flags & ALLOW_OVERRIDE != 0 && !here {
+    } else if found.would_be_silenced() && !here {
         Verdict::Silenced
     } else {
         Verdict::Refused
@@ -84,7 +79,7 @@ fn judge_all(levels: &[Level]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for level in levels {
         let hook = level.found.hook;
-        let verdict = if settled.contains(&hook) { Verdict::Beside } else { judge(level.found.flags, level.here) };
+        let verdict = if settled.contains(&hook) { Verdict::Beside } else { judge(&level.found, level.here) };
         settled.push(hook);
         match verdict {
             Verdict::Beside => beside.push(level),
@@ -121,7 +116,7 @@ fn refused(level: &Level) -> Finding {
 
 fn silenced(level: &Level) -> Finding {
     let detail = format!(
-        "{}: attached with BPF_F_ALLOW_OVERRIDE, so ours would keep it from running, silently",
+        "{}: attached with BPF_F_ALLOW_OVERRIDE: ours would keep it from running, so the agent does not attach",
         describe(level)
     );
     Finding::fail(NAME, detail, CURE)
@@ -131,6 +126,9 @@ fn silenced(level: &Level) -> Finding {
 mod tests {
     use super::super::State;
     use super::*;
+
+    const ALLOW_OVERRIDE: u32 = 1;
+    const ALLOW_MULTI: u32 = 2;
 
     fn level(directory: &str, hook: &'static str, flags: u32, here: bool) -> Level {
         let found = Attachment { hook, flags, programs: vec!["cil_sock4_connect".to_owned()] };
@@ -150,7 +148,11 @@ mod tests {
             (ALLOW_MULTI | 1 << 6, false, Verdict::Beside),
         ];
         for (flags, here, verdict) in rows {
-            assert_eq!(judge(flags, here), verdict, "flags {flags}, here {here}");
+            assert_eq!(
+                judge(&level("/c", "on_connect4", flags, here).found, here),
+                verdict,
+                "flags {flags}, here {here}"
+            );
         }
     }
 

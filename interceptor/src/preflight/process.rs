@@ -6,6 +6,8 @@ use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 
 use super::release::{Release, WITHOUT_MEMLOCK};
 use super::{Finding, State};
+use crate::config::Proxy;
+use crate::room::{Limits, Machine};
 
 /// A capability that the agent uses.
 struct Capability {
@@ -54,16 +56,13 @@ const CAPABILITIES: [Capability; 5] = [
     },
 ];
 
-/// Descriptors of one connection that is passed on unparsed: two sockets and two pipes.
-const DESCRIPTORS: u64 = 6;
-
 /// Fewer connections than this at once is little for a node.
-const FEW_CONNECTIONS: u64 = 2000;
+const FEW_CONNECTIONS: usize = 2000;
 
 /// What the maps take at their full capacity, roughly; charged to `RLIMIT_MEMLOCK` before 5.11.
 const MAPS_BYTES: u64 = 128 << 20;
 
-pub(super) fn findings() -> Vec<Finding> {
+pub(super) fn findings(proxy: &Proxy) -> Vec<Finding> {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let uid_map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     let release = nix::sys::utsname::uname().ok();
@@ -71,12 +70,11 @@ pub(super) fn findings() -> Vec<Finding> {
     let mask = effective(&status);
     let (memlock, most) = getrlimit(Resource::RLIMIT_MEMLOCK).unwrap_or_default();
     let raisable = most == RLIM_INFINITY || mask.is_some_and(|mask| mask >> SYS_RESOURCE & 1 == 1);
-    let files = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(_, hard)| hard);
     vec![
         judge_capabilities(mask, nix::unistd::geteuid().as_raw()),
         judge_user_namespace(&uid_map),
         judge_memlock(release, memlock, raisable),
-        judge_files(files),
+        judge_room(proxy, Machine::own()),
     ]
 }
 
@@ -133,14 +131,22 @@ fn judge_memlock(release: Option<Release>, limit: u64, raisable: bool) -> Findin
     }
 }
 
-fn judge_files(hard: u64) -> Finding {
-    let name = "open-files";
-    let connections = hard / DESCRIPTORS;
-    let detail = format!("hard limit {hard}, which the agent takes: about {connections} connections at once");
-    if connections < FEW_CONNECTIONS {
-        return Finding::warn(name, detail, "raise it: ulimit -Hn, or LimitNOFILE= for the container runtime");
+/// How many connections the agent would take, in the limits of whoever asks.
+fn judge_room(proxy: &Proxy, machine: Machine) -> Finding {
+    let name = "room";
+    let limits = Limits::of(proxy, machine);
+    let Limits { connections, buffered_bytes, why, cut, .. } = &limits;
+    let held = buffered_bytes >> 20;
+    let detail = format!("{connections} connections at once ({why}), {held} MiB held for peers that do not keep up");
+    let hint = "raise the hard limit of open files (ulimit -Hn, or LimitNOFILE= for the container runtime) or the memory limit";
+    match cut {
+        Some(wanted) => {
+            let detail = format!("{detail}; proxy.max_connections_total asks for {wanted}");
+            Finding::warn(name, detail, format!("{hint}, or ask for less"))
+        }
+        None if *connections < FEW_CONNECTIONS && proxy.max_connections_total == 0 => Finding::warn(name, detail, hint),
+        None => Finding::ok(name, detail),
     }
-    Finding::ok(name, detail)
 }
 
 #[cfg(test)]
@@ -197,9 +203,21 @@ mod tests {
     }
 
     #[test]
-    fn a_low_limit_of_open_files_is_a_warning() {
-        assert_eq!(judge_files(1024).state, State::Warn);
-        assert_eq!(judge_files(20_000).state, State::Ok);
-        assert_eq!(judge_files(u64::MAX).state, State::Ok);
+    fn little_room_is_a_warning_unless_it_is_wanted_and_so_is_more_than_there_is() {
+        let judge = |total, descriptors, mib: usize| {
+            let proxy = Proxy { max_connections_total: total, ..Proxy::default() };
+            judge_room(&proxy, Machine { descriptors, memory: mib << 20 })
+        };
+        for (total, descriptors, mib, state, words) in [
+            (0, 1024, 4096, State::Warn, "256 connections at once (a quarter of 1024 descriptors)"),
+            (0, 20_000, 4096, State::Ok, "5000 connections"),
+            (0, 1_048_576, 128, State::Warn, "1024 connections at once (64 KiB each of half of 128 MiB), 32 MiB held"),
+            (500, 20_000, 4096, State::Ok, "500 connections at once (as configured)"),
+            (10_000, 20_000, 4096, State::Warn, "asks for 10000"),
+        ] {
+            let finding = judge(total, descriptors, mib);
+            assert_eq!(finding.state, state, "{finding:?}");
+            assert!(finding.detail.contains(words), "{finding:?}");
+        }
     }
 }

@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access};
 
 use super::{Finding, Options};
-use crate::config::{Config, Parsed, WorkloadSpec};
+use crate::config::{Config, Parsed, Proxy, WorkloadSpec};
 use crate::net::netns::Netns;
 use crate::sock_diag::{self, DiagError};
 use crate::source::file::{FileError, FileSource};
@@ -25,6 +25,8 @@ pub(super) struct Settings {
     socket: PathBuf,
     close_established: bool,
     workloads: Vec<WorkloadSpec>,
+    /// The data path's bounds.
+    pub(super) proxy: Proxy,
 }
 
 /// Reads the configuration. One that cannot be read is a finding, and the rest is examined with the defaults.
@@ -48,6 +50,7 @@ pub(super) fn read(options: &Options) -> (Settings, Vec<Finding>) {
         socket: config.admin.socket,
         close_established: config.capture.close_established,
         workloads: config.topology.workloads,
+        proxy: config.proxy,
     };
     (settings, findings)
 }

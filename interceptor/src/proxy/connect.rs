@@ -13,8 +13,8 @@ use interceptor_common::{Client, ClientKey};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
-use super::Context;
 use super::error::{ConnectError, ConnectErrorKind};
+use super::{Context, Shortage};
 use crate::captured::Captured;
 use crate::net::side::Side;
 use crate::net::socket;
@@ -105,8 +105,18 @@ async fn dial(
     let begin = Instant::now();
     // The pod's own address is the one that was called: an application on 127.0.0.1 stays out of reach from outside.
     let source = client.map(|_| address.ip());
-    let ours = |error| fail(ConnectErrorKind::Socket(error));
-    let socket = socket::upstream(&workload.netns, address, source).map_err(ours)?;
+    let ours = |error: io::Error| match error.raw_os_error() {
+        // From bind(2), to a port of the kernel's choice.
+        Some(libc::EADDRINUSE) => fail(ConnectErrorKind::NoPort),
+        _ => fail(ConnectErrorKind::Socket(error)),
+    };
+    let deadline = context.settings.connect_timeout;
+    let socket = loop {
+        match socket::upstream(&workload.netns, address, source) {
+            Err(error) if Shortage::is_behind(&error) && begin.elapsed() < deadline => context.shortage.wait().await,
+            made => break made.map_err(ours)?,
+        }
+    };
     let followed = client.is_some() && workload.threads.are_followed();
     let number = if followed { sys::socket_cookie(&socket).map_err(ours)? } else { 0 };
     let entry = match client {
@@ -117,7 +127,6 @@ async fn dial(
         None => None,
     };
     let number = entry.as_ref().map(|_| number).filter(|number| *number != 0);
-    let deadline = context.settings.connect_timeout;
     let stream = match timeout(deadline, socket.connect(address)).await {
         Err(_) => return Err(fail(ConnectErrorKind::TimedOut)),
         Ok(Err(error)) => {
@@ -151,6 +160,8 @@ fn name_client(context: &Rc<Context>, workload: &Captured, source: SocketAddr, c
 
 fn kind(error: io::Error) -> ConnectErrorKind {
     match error.kind() {
+        // From connect(2): no port is left for that destination.
+        io::ErrorKind::AddrNotAvailable => ConnectErrorKind::NoPort,
         io::ErrorKind::ConnectionRefused => ConnectErrorKind::Refused,
         io::ErrorKind::TimedOut => ConnectErrorKind::TimedOut,
         _ => ConnectErrorKind::Unreachable(error),

@@ -3,21 +3,25 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use super::drain::Drain;
 use super::http1::Inherited;
+use super::refuse::Refusals;
+use super::shortage::Shortage;
 use crate::captured::Destinations;
 use crate::config::Proxy;
 use crate::flow::{Hub, Record};
 use crate::kernel::KernelSide;
 use crate::metrics::Metrics;
+use crate::net::budget::Budget;
 use crate::net::buffer::BufferPool;
 use crate::propagate::Neighbours;
+use crate::room::Room;
 use crate::snapshot::Snapshot;
 
 /// What every connection of one worker shares. Lives on the worker's thread.
@@ -30,8 +34,12 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// Original destinations by index.
     pub destinations: Arc<Destinations>,
-    /// Connections that are open, over all workers.
-    pub open: Arc<AtomicUsize>,
+    /// Places for connections, of all workers.
+    pub room: Arc<Room>,
+    /// What is held for peers that do not keep up.
+    pub budget: Rc<Budget>,
+    /// What is remembered of connections that found no place.
+    pub refusals: Refusals,
     /// Bounds and deadlines.
     pub settings: Proxy,
     /// What the kernel's hooks are told of connections, and tell.
@@ -50,6 +58,8 @@ pub struct Context {
     pub inherited: Inherited,
     /// Whether the agent is about to end.
     pub drain: Drain,
+    /// Whether sockets cannot be made at the moment.
+    pub shortage: Shortage,
 }
 
 /// Destinations that are remembered as HTTP; beyond that the memory starts anew.

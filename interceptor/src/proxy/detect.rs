@@ -35,6 +35,8 @@ pub(super) enum Detected {
     Unreachable(ConnectError),
     /// The client's connection broke.
     Broken(io::Error),
+    /// The client's first line is longer than can be held for it at the moment.
+    Crowded,
 }
 
 /// What came first.
@@ -43,6 +45,7 @@ enum First {
     Server,
     Ended,
     Broken(io::Error),
+    Crowded,
 }
 
 /// Detects the protocol. Gives back the client's side with what it sent, and the original destination's if it was dialled.
@@ -103,7 +106,7 @@ async fn dial(
             biased;
             dialled = &mut dialling => return Some(dialled),
             known = wait(connection, client, None), if first.is_none() => match first.insert(known) {
-                First::Broken(_) => return None,
+                First::Broken(_) | First::Crowded => return None,
                 First::Class(Class::Http1 | Class::Http2) => return timeout(GRACE, dialling).await.ok(),
                 _ => {}
             },
@@ -132,6 +135,7 @@ fn conclude(connection: &mut Connection, first: First) -> Detected {
         // It may have ended only its own direction, and wait for a server that speaks first.
         First::Ended => (Protocol::Opaque, ProtocolFrom::Nothing),
         First::Broken(error) => return Detected::Broken(error),
+        First::Crowded => return Detected::Crowded,
     };
     connection.record.protocol(protocol, from);
     let detected = match protocol {
@@ -184,8 +188,8 @@ async fn wait(connection: &Connection, client: &mut Side, mut upstream: Option<&
                 Class::Unknown => {}
                 class => return Poll::Ready(First::Class(class)),
             }
-            if client.buffer.is_full() {
-                client.buffer.grow(limit);
+            if client.buffer.is_full() && !client.buffer.grow(limit, &connection.account) {
+                return Poll::Ready(First::Crowded);
             }
             match client.poll_fill(cx) {
                 Poll::Pending => break,

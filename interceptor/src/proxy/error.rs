@@ -27,6 +27,12 @@ pub enum ConnectErrorKind {
     /// No route, or the network says no.
     #[error("{0}")]
     Unreachable(io::Error),
+    /// All ports that the workload's connections may leave from are in use.
+    #[error(
+        "no local port is free in the workload's network namespace: its connections there are too many for \
+         net.ipv4.ip_local_port_range"
+    )]
+    NoPort,
     /// The agent could not make the socket (namespace gone, out of descriptors).
     #[error("making the socket in the workload's network namespace: {0}")]
     Socket(io::Error),
@@ -39,6 +45,7 @@ impl ConnectError {
             ConnectErrorKind::Refused => "upstream_refused",
             ConnectErrorKind::TimedOut => "upstream_timeout",
             ConnectErrorKind::Unreachable(_) => "upstream_unreachable",
+            ConnectErrorKind::NoPort => "no_local_port",
             ConnectErrorKind::Socket(_) => "agent_socket",
         }
     }
@@ -46,7 +53,7 @@ impl ConnectError {
     /// Which side is at fault.
     pub fn side(&self) -> ErrorSide {
         match self.kind {
-            ConnectErrorKind::Socket(_) => ErrorSide::Agent,
+            ConnectErrorKind::NoPort | ConnectErrorKind::Socket(_) => ErrorSide::Agent,
             _ => ErrorSide::Upstream,
         }
     }

@@ -128,10 +128,13 @@ async fn handle(
         let reused = taken.is_some();
         let mut upstream = match taken {
             Some(upstream) => upstream,
-            None => match request.connect(connection).await {
-                Ok(upstream) => upstream,
-                Err(error) => return Outcome::Refuse(Box::new(request), Answer::connect(&error)),
-            },
+            None => {
+                upstreams.make_room(connection);
+                match request.connect(connection).await {
+                    Ok(upstream) => upstream,
+                    Err(error) => return Outcome::Refuse(Box::new(request), Answer::connect(&error)),
+                }
+            }
         };
         let settings = &connection.context.settings;
         let facts = RequestFacts {
@@ -143,7 +146,7 @@ async fn handle(
         };
         // Before a byte of it can reach the application.
         let _given = threads::give(connection, &upstream, request.id(), request.space());
-        let mut exchange = Exchange::new(message, facts, settings.max_head_bytes);
+        let mut exchange = Exchange::new(message, facts, settings.max_head_bytes, &connection.account);
         let mut patience = settings.first_byte_timeout.map(|limit| Box::pin(sleep(limit)));
         let drain = &connection.context.drain;
         let end = poll_fn(|cx| {
@@ -169,10 +172,12 @@ async fn handle(
                 continue;
             }
             End::Done { reusable } => {
+                // Not where it was to lead at first, if that could not be reached.
+                let place = request.key();
                 request.finish(connection, &exchange);
                 let more_can_come = !client.ended || !client.buffer.is_empty();
                 if reusable && more_can_come && upstream.side.buffer.is_empty() {
-                    upstreams.put(key, upstream);
+                    upstreams.put(place, upstream);
                     return Outcome::Next;
                 }
                 return Outcome::Close;
@@ -260,8 +265,8 @@ fn poll_head(cx: &mut TaskContext<'_>, connection: &Connection, client: &mut Sid
         if client.buffer.len() >= limit {
             return Poll::Ready(Next::Refused(Answer::large_head(limit)));
         }
-        if client.buffer.is_full() {
-            client.buffer.grow(limit);
+        if client.buffer.is_full() && !client.buffer.grow(limit, &connection.account) {
+            return Poll::Ready(Next::Refused(Answer::no_memory("a request head of more than 16 KiB")));
         }
         match client.poll_fill(cx) {
             Poll::Pending => return Poll::Pending,
@@ -278,6 +283,17 @@ fn poll_head(cx: &mut TaskContext<'_>, connection: &Connection, client: &mut Sid
 /// Sends an answer of our own and closes.
 async fn refuse(connection: &mut Connection, mut client: Side, request: Option<RequestInFlight>, answer: Answer) {
     let bytes = answer.to_bytes(connection.record.id());
+    let sent = u64::try_from(say(&mut client, &bytes).await).unwrap_or(u64::MAX);
+    connection.record.refused(&answer);
+    match request {
+        Some(request) => request.refuse(connection, &answer, sent),
+        None => RequestInFlight::unread(connection, &answer, sent),
+    }
+    linger(client).await;
+}
+
+/// Says a client's last words to it, and how many bytes of them it took.
+pub(super) async fn say(client: &mut Side, bytes: &[u8]) -> usize {
     let mut written = 0;
     // A client that does not read gets no more than its socket's buffer takes.
     let write = poll_fn(|cx| {
@@ -291,13 +307,7 @@ async fn refuse(connection: &mut Connection, mut client: Side, request: Option<R
         Poll::Ready(())
     });
     timeout(LINGER, write).await.ok();
-    let sent = u64::try_from(written).unwrap_or(u64::MAX);
-    connection.record.refused(&answer);
-    match request {
-        Some(request) => request.refuse(connection, &answer, sent),
-        None => RequestInFlight::unread(connection, &answer, sent),
-    }
-    linger(client).await;
+    written
 }
 
 async fn close(connection: &mut Connection, client: Side, reason: &'static str) {
@@ -307,7 +317,7 @@ async fn close(connection: &mut Connection, client: Side, reason: &'static str) 
 
 /// Ends our direction and reads on for a while: closing with unread bytes would make the kernel send RST, and the client
 /// could lose what we said last.
-async fn linger(mut client: Side) {
+pub(super) async fn linger(mut client: Side) {
     client.shutdown();
     let drain = poll_fn(|cx| {
         loop {

@@ -14,6 +14,8 @@ mod stream;
 mod upstreams;
 mod wire;
 
+pub(super) use answer::goodbye;
+
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -37,6 +39,7 @@ use super::{Connection, Context};
 use crate::captured::Captured;
 use crate::config::Proxy;
 use crate::flow::{ErrorSide, ProtocolFrom, TargetRecord};
+use crate::net::budget::{Account, Held};
 use crate::net::side::Side;
 use crate::route::{Direction, ServiceRef};
 
@@ -56,6 +59,8 @@ struct Site {
     connection: u64,
     service: Option<ServiceRef>,
     protocol_from: ProtocolFrom,
+    /// What is held for the workload's peers that do not keep up.
+    account: Rc<Account>,
     /// What goes over the client's connection.
     meter: Rc<Meter>,
     /// Requests whose records were published.
@@ -69,6 +74,11 @@ impl Site {
             Key::Original => connect::connect_original(context, workload, *direction, *original, *client).await,
             Key::Endpoint(address) => connect::connect(context, workload, address).await,
         }
+    }
+
+    /// Holds for a stream with a body what its sender may send while nobody takes it.
+    fn hold_window(&self) -> Option<Held> {
+        self.account.hold(self.context.settings.http2.stream_window as usize + SEND_BUFFER)
     }
 
     fn at(&self) -> At<'_> {
@@ -112,6 +122,7 @@ pub(super) async fn serve(connection: &mut Connection, client: Side, dialled: Op
         connection: connection.record.id(),
         service: connection.record.service(),
         protocol_from: connection.record.protocol_from(),
+        account: Rc::clone(&connection.account),
         meter,
         requests: Cell::new(0),
     });

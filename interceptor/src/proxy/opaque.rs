@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use crate::config::Splice;
 use crate::flow::{ErrorSide, TargetRecord};
 use crate::kernel::KernelSide;
 use crate::metrics::{Metrics, SpliceEvent};
+use crate::net::budget::Budget;
 use crate::net::side::Side;
 
 /// Bytes that a direction has copied before it goes over to splice(2): short exchanges never pay for a pipe.
@@ -40,6 +42,8 @@ pub(super) struct Means<'a> {
     pub(super) after: u64,
     /// Whether the agent is about to end.
     pub(super) drain: &'a Drain,
+    /// Where a pipe's descriptors come from.
+    pub(super) budget: &'a Rc<Budget>,
 }
 
 /// What became of two directions.
@@ -91,8 +95,9 @@ enum Broken {
 pub(super) async fn relay(connection: &mut Connection, mut client: Side, upstream: Upstream, target: TargetRecord) {
     connection.record.target(target, &upstream);
     let context = &connection.context;
-    let (splice, drain) = (context.settings.splice, &context.drain);
-    let means = Means { splice, kernel: &context.kernel, metrics: &context.metrics, after: SPLICE_AFTER, drain };
+    let (splice, drain, budget) = (context.settings.splice, &context.drain, &context.budget);
+    let means =
+        Means { splice, kernel: &context.kernel, metrics: &context.metrics, after: SPLICE_AFTER, drain, budget };
     let Upstream { side: mut server, .. } = upstream;
     let moved = pump(means, &mut client, &mut server).await;
     connection.record.add_bytes(moved.up, moved.down);
@@ -192,7 +197,7 @@ impl<'a> Direction<'a> {
         }
         let upgrade = self.moved >= self.means.after && matches!(self.way, Way::Copy) && !from.ended;
         if upgrade && self.means.splice != Splice::Kernel {
-            self.way = Pipe::new().map_or(Way::CopyOnly, Way::Pipe);
+            self.way = Pipe::new(self.means.budget).map_or(Way::CopyOnly, Way::Pipe);
             return Poll::Ready(Ok(()));
         }
         match from.poll_fill(cx) {
@@ -220,7 +225,7 @@ impl<'a> Direction<'a> {
             Err(error) => {
                 tracing::debug!(%error, "a direction stays with splice(2)");
                 self.means.metrics.kernel_splice(SpliceEvent::Refused);
-                self.way = Pipe::new().map_or(Way::CopyOnly, Way::Pipe);
+                self.way = Pipe::new(self.means.budget).map_or(Way::CopyOnly, Way::Pipe);
             }
         }
     }

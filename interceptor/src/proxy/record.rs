@@ -5,7 +5,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use interceptor_common::{FactsKey, NetPort};
@@ -18,6 +17,7 @@ use super::respond::Answer;
 use super::threads;
 use crate::captured::Captured;
 use crate::flow::{ConnectionRecord, ErrorSide, KernelFacts, Protocol, ProtocolFrom, Record, TargetRecord, Verdict};
+use crate::room::Place;
 use crate::route::{Direction, ServiceRef};
 
 /// What the reason says of a connection whose task vanished before it could.
@@ -30,21 +30,22 @@ pub(super) struct RecordGuard {
     begin: Instant,
     /// The upstream address that the application sees, for an inbound connection.
     agent_source: Option<SocketAddr>,
+    /// Its place, unless it is refused for want of one.
+    place: Option<Place>,
     record: ConnectionRecord,
 }
 
 impl RecordGuard {
-    /// Opens a record.
+    /// Opens a record of a connection that has a place, or is told that it gets none.
     pub(super) fn begin(
         context: &Rc<Context>,
         workload: &Arc<Captured>,
         direction: Direction,
         client: SocketAddr,
         original: SocketAddr,
+        place: Option<Place>,
     ) -> Self {
         context.metrics.connection_opened(direction);
-        context.open.fetch_add(1, Ordering::Relaxed);
-        workload.open.fetch_add(1, Ordering::Relaxed);
         let snapshot = context.snapshot.load();
         let behind = snapshot.destination(original).and_then(|destination| destination.first());
         let service = behind.map(|behind| behind.service.id.clone());
@@ -53,6 +54,7 @@ impl RecordGuard {
             workload: Arc::clone(workload),
             begin: Instant::now(),
             agent_source: None,
+            place,
             record: ConnectionRecord {
                 id: context.hub.next_connection_id(),
                 time: SystemTime::now(),
@@ -154,9 +156,15 @@ impl RecordGuard {
         }
     }
 
-    /// Notes that the workload has as many connections as it may have.
-    pub(super) fn too_many(&mut self, limit: usize) {
-        self.failed("too_many_connections", &format!("the workload has {limit} connections (proxy.max_connections)"));
+    /// Notes that there is no place for it, and for how many before it that have no record.
+    pub(super) fn no_place(&mut self, answer: &Answer, unrecorded: u64) {
+        match unrecorded {
+            0 => self.failed(answer.reason, &answer.error),
+            _ => {
+                let text = format!("{}; {unrecorded} more were refused since the last record", answer.error);
+                self.failed(answer.reason, &text);
+            }
+        }
         self.record.verdict = Verdict::Refused;
     }
 
@@ -202,8 +210,7 @@ impl Drop for RecordGuard {
             threads::forget(&self.context, &self.workload, self.facts_key());
         }
         self.context.metrics.connection_closed(self.record.direction);
-        self.context.open.fetch_sub(1, Ordering::Relaxed);
-        self.workload.open.fetch_sub(1, Ordering::Relaxed);
+        drop(self.place.take());
         self.context.publish(Record::Connection(self.record.clone()));
     }
 }

@@ -7,7 +7,9 @@ use super::error::{ConnectError, ConnectErrorKind};
 use super::http1::exchange::Failure;
 use super::http1::framing::LengthError;
 use super::http1::head::HeadError;
+use crate::config::Proxy;
 use crate::flow::ErrorSide;
+use crate::room::{Limits, Refused};
 
 /// An answer of the agent's own.
 #[derive(Debug, Clone)]
@@ -28,9 +30,34 @@ impl Answer {
         let status = match error.kind {
             ConnectErrorKind::Refused | ConnectErrorKind::Unreachable(_) => 502,
             ConnectErrorKind::TimedOut => 504,
-            ConnectErrorKind::Socket(_) => 503,
+            ConnectErrorKind::NoPort | ConnectErrorKind::Socket(_) => 503,
         };
         Self { status, reason: error.reason(), side: error.side(), error: error.to_string() }
+    }
+
+    /// Whether nobody was there to be asked.
+    pub(super) fn is_unreachable(&self) -> bool {
+        matches!(self.reason, "upstream_refused" | "upstream_timeout" | "upstream_unreachable")
+    }
+
+    /// For a connection for which there is no place.
+    pub(super) fn no_place(why: Refused, settings: &Proxy, limits: &Limits) -> Self {
+        let (most, all) = (settings.max_connections, limits.connections);
+        let error = match why {
+            Refused::Workload => format!("the workload has {most} connections at once (proxy.max_connections)"),
+            Refused::Agent => format!(
+                "the workload has as many connections as are left of the {all} that the agent takes \
+                 (proxy.max_connections_total)"
+            ),
+        };
+        Self { status: 503, reason: why.as_str(), side: ErrorSide::Agent, error }
+    }
+
+    /// For what would have the agent hold more for a workload's peers that do not keep up than it leaves for others.
+    pub(super) fn no_memory(what: &str) -> Self {
+        let error =
+            format!("{what}: the workload's connections hold as many bytes as are left (proxy.max_buffered_bytes)");
+        Self { status: 503, reason: "agent_memory", side: ErrorSide::Agent, error }
     }
 
     /// For a request head that is not passed on.
@@ -79,6 +106,7 @@ impl Answer {
         let (status, reason, side) = match failure {
             Failure::Client(super::http1::message::MoveError::Chunk(_)) => (400, "bad_request", ErrorSide::Downstream),
             Failure::Client(_) | Failure::Response(_) => return None,
+            Failure::Crowded => return Some(Self::no_memory(&failure.to_string())),
             Failure::Slow => (504, "first_byte_timeout", ErrorSide::Upstream),
             Failure::Ending => (503, "drain_timeout", ErrorSide::Agent),
             Failure::NoResponse(_) => (502, "upstream_closed", ErrorSide::Upstream),
@@ -97,15 +125,29 @@ impl Answer {
 
     /// The bytes to send.
     pub(super) fn to_bytes(&self, connection: u64) -> Vec<u8> {
-        let body = self.body(connection);
+        self.with_body(&self.body(connection))
+    }
+
+    /// The same for a connection that may have no record.
+    pub(super) fn without_record(&self) -> Vec<u8> {
+        self.with_body(&format!("interceptor: {}\nSee `interceptor status` on this node.\n", self.error))
+    }
+
+    fn with_body(&self, body: &str) -> Vec<u8> {
+        let retry = if self.passes() { "retry-after: 1\r\n" } else { "" };
         format!(
             "HTTP/1.1 {} {}\r\nserver: interceptor\r\ncontent-type: text/plain; charset=utf-8\r\n\
-             content-length: {}\r\nconnection: close\r\n\r\n{body}",
+             content-length: {}\r\n{retry}connection: close\r\n\r\n{body}",
             self.status,
             phrase(self.status),
             body.len()
         )
         .into_bytes()
+    }
+
+    /// Whether the same request may succeed in a moment: what the agent lacks for itself it soon has again.
+    pub(super) fn passes(&self) -> bool {
+        self.status == 503
     }
 }
 

@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::io;
 use std::net::Ipv4Addr;
+use std::rc::Rc;
 use std::time::Duration;
 
 use interceptor_common::splice;
@@ -18,6 +19,7 @@ use super::opaque::{Means, Moved, pump};
 use crate::config::Splice;
 use crate::kernel::KernelSide;
 use crate::metrics::Metrics;
+use crate::net::budget::Budget;
 use crate::net::buffer::BufferPool;
 use crate::net::side::Side;
 
@@ -69,6 +71,9 @@ pub fn run(kernel: impl KernelSide + Send + 'static) -> Result<(), Unfit> {
     thread.join().unwrap_or_else(|_| Err(io::Error::other("its thread panicked").into()))
 }
 
+/// Descriptors for a pipe each way.
+const PIPES: usize = 4;
+
 async fn try_all(kernel: RefCell<Box<dyn KernelSide>>) -> Result<(), Unfit> {
     for (name, case) in CASES {
         let failed = |what: String| Unfit::Failed { case: name, what };
@@ -87,7 +92,8 @@ async fn play(kernel: &RefCell<Box<dyn KernelSide>>, case: Case) -> io::Result<(
     let (back, mut server) = pair().await?;
     let (pool, metrics, drain) = (BufferPool::default(), Metrics::new(), Drain::default());
     let (mut front, mut back) = (Side::new(front, &pool), Side::new(back, &pool));
-    let means = Means { splice: Splice::Kernel, kernel, metrics: &metrics, after: 0, drain: &drain };
+    let budget = Rc::new(Budget::new(0, PIPES));
+    let means = Means { splice: Splice::Kernel, kernel, metrics: &metrics, after: 0, drain: &drain, budget: &budget };
     // Here before the kernel is asked for anything, and not yet read.
     client.write_all(&[1; 100]).await?;
     let relay = async {

@@ -2,12 +2,15 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice};
 use nix::unistd::pipe2;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
+
+use crate::net::budget::{Budget, Spare};
 
 /// The size that is asked for. More lets a bulk transfer move in fewer calls; unprivileged pipes may have 1 MiB
 /// (`fs.pipe-max-size`), and less is taken where the kernel says so.
@@ -19,15 +22,17 @@ pub(super) struct Pipe {
     read: OwnedFd,
     write: OwnedFd,
     filled: usize,
+    _spare: Spare,
 }
 
 impl Pipe {
-    /// A new pipe; `None` where there are no descriptors left, which is no reason to stop copying.
-    pub(super) fn new() -> Option<Self> {
+    /// A new pipe; `None` where there are no descriptors to spare, which is no reason to stop copying.
+    pub(super) fn new(budget: &Rc<Budget>) -> Option<Self> {
+        let spare = budget.spare(2)?;
         let (read, write) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).ok()?;
         // A smaller pipe only means more calls.
         fcntl(&write, FcntlArg::F_SETPIPE_SZ(i32::try_from(SIZE).ok()?)).ok();
-        Some(Self { read, write, filled: 0 })
+        Some(Self { read, write, filled: 0, _spare: spare })
     }
 
     /// How many bytes are in it.

@@ -3,6 +3,7 @@
 //! One thread plays the client, the servers and the agent, so that a test reads as a script: who sends what, and what comes
 //! out at the other end. Nothing sleeps; where a deadline is what is tested, it is configured short.
 
+mod another;
 mod broken;
 mod deadlines;
 mod detection;

@@ -170,6 +170,11 @@ impl Port {
         self.ready_v4.iter().copied().map(SocketAddr::V4).chain(self.ready_v6.iter().copied().map(SocketAddr::V6))
     }
 
+    /// Whether that is one of its endpoints, ready or not.
+    pub fn has_endpoint(&self, at: SocketAddr) -> bool {
+        self.ready().chain(self.not_ready.iter().copied()).any(|endpoint| endpoint == at)
+    }
+
     /// A ready endpoint: of the family of `like` if there is one, spread by `turn`.
     pub fn choose(&self, like: SocketAddr, turn: usize) -> Option<SocketAddr> {
         let v4 = || self.ready_v4.get(turn.checked_rem(self.ready_v4.len())?).copied().map(SocketAddr::V4);

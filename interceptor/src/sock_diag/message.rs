@@ -25,6 +25,8 @@ const TCP: u8 = 6;
 pub(super) const ESTABLISHED: u32 = 1 << 1;
 /// `TCP_LISTEN` is 10.
 pub(super) const LISTENING: u32 = 1 << 10;
+/// Whatever somebody may still use: neither listening nor in `TCP_TIME_WAIT`, which is 6.
+pub(super) const IN_USE: u32 = !(LISTENING | 1 << 6);
 const EVERY_STATE: u32 = u32::MAX;
 /// `struct inet_diag_msg` without its attributes, and where its `inet_diag_sockid` begins.
 const DIAG_MSG: usize = 72;

@@ -4,8 +4,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::metrics::{KernelCount, SpliceEvents, WatchState, WorkloadCounts};
+use crate::metrics::{KernelCount, Metrics, SpliceEvents, WatchState, WorkloadCounts};
 use crate::privileges::Confinement;
+use crate::room::{Limits, Room};
 
 /// The agent's status.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -52,6 +53,9 @@ pub struct Status {
     pub privileges: Confinement,
     /// How opaque bytes move.
     pub splice: SpliceStatus,
+    /// Connections at a time.
+    #[serde(default)]
+    pub connections: ConnectionsStatus,
     /// The flow records.
     pub flows: FlowsStatus,
     /// Short names.
@@ -119,6 +123,10 @@ pub struct CapturedStatus {
     pub only_copies: usize,
     /// Ports of workloads that are intercepted inbound.
     pub inbound_ports: usize,
+    /// Addresses that should be captured and are not: the kernel's maps have no room for them, or it refused them
+    /// otherwise. They pass, and are tried again.
+    #[serde(default)]
+    pub left_out: usize,
     /// What becomes of connections from before their destination was captured.
     pub established: Established,
     /// Why they cannot be closed; empty otherwise.
@@ -202,6 +210,29 @@ pub struct SpliceStatus {
     pub why: String,
     /// What came of the directions that were to be moved by the kernel.
     pub events: SpliceEvents,
+}
+
+/// Connections at a time, and what is held for them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectionsStatus {
+    /// Open now.
+    pub open: usize,
+    /// Open at most.
+    pub limit: usize,
+    /// What decided that.
+    pub why: String,
+    /// Refused since the start, as there was no place for them.
+    pub refused: u64,
+    /// Bytes that may be held for peers that do not keep up.
+    pub buffered_bytes: usize,
+}
+
+impl ConnectionsStatus {
+    pub(super) fn of(room: &Room, metrics: &Metrics) -> Self {
+        let Limits { connections, buffered_bytes, why, .. } = room.limits().clone();
+        let refused = metrics.turned_away();
+        Self { open: room.open(), limit: connections, why, refused, buffered_bytes }
+    }
 }
 
 /// The flow records.

@@ -7,7 +7,8 @@ use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg, setsockopt, sockopt};
+use nix::errno::Errno;
+use nix::sys::socket::{ControlMessage, MsgFlags, recv, sendmsg, setsockopt, sockopt};
 use nix::sys::time::{TimeVal, TimeValLike as _};
 use serde::{Deserialize, Serialize};
 
@@ -134,6 +135,13 @@ impl Channel {
         let message = message
             .map_err(|_| TakeoverError::Unexpected(String::from_utf8_lossy(text).chars().take(200).collect()))?;
         Ok((message, fds))
+    }
+
+    /// Whether the other side has closed its end; it says nothing any more before it does.
+    pub fn is_closed(&self) -> bool {
+        // A packet of no bytes is nothing that anybody sends.
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_PEEK;
+        !matches!(recv(self.0.as_raw_fd(), &mut [0], flags), Ok(1..) | Err(Errno::EAGAIN | Errno::EINTR))
     }
 
     /// Returns when the other side has closed its end, however long that takes.

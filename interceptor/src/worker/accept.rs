@@ -8,19 +8,19 @@ use std::net::{SocketAddr, TcpListener as Descriptor};
 use std::os::fd::AsFd as _;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
-use tokio::time::sleep;
+use tokio::task::yield_now;
 
 use crate::captured::Captured;
 use crate::net::socket::{self, Listeners};
-use crate::proxy::{self, Context};
+use crate::proxy::{self, Arrival, Context, Shortage};
 use crate::route::Direction;
 
-/// How long accepting pauses when the process has no descriptors left.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Connections that a listener takes before it lets everything else have its turn: a flood at one must not hold up the
+/// connections of others.
+const BURST: usize = 8;
 
 /// One set of a workload's listeners; dropping it closes them.
 pub(super) struct Open {
@@ -88,17 +88,32 @@ struct Accepting {
 impl Accepting {
     /// Accepts until the workload is closed.
     async fn run(self, mut closed: watch::Receiver<()>) {
-        loop {
+        let shortage = &self.context.shortage;
+        for turn in 1_usize.. {
+            if turn.is_multiple_of(BURST) {
+                yield_now().await;
+            }
+            while shortage.holds_accepting() {
+                self.context.metrics.accept_paused();
+                shortage.pause().await;
+            }
             let accepted = tokio::select! {
                 biased;
                 _ = closed.changed() => return,
                 accepted = self.listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, client)) => self.begin(stream, socket::canonical(client)),
-                Err(error) if out_of_resources(&error) => {
-                    tracing::warn!(%error, "accepting pauses");
-                    sleep(ACCEPT_PAUSE).await;
+                Ok((stream, client)) => {
+                    self.begin(stream, socket::canonical(client));
+                    shortage.after_accept().await;
+                }
+                Err(error) if Shortage::is_behind(&error) => {
+                    self.context.metrics.accept_paused();
+                    tracing::warn!(
+                        workload = %self.workload.name, %error,
+                        "accepting pauses, connections wait: raise the limit of open files, or what the kernel may use"
+                    );
+                    shortage.pause().await;
                 }
                 Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
                     let direction = self.direction.as_str();
@@ -132,13 +147,9 @@ impl Accepting {
             Direction::Outbound => own_address(workload, original, client),
             Direction::Inbound => client,
         };
-        let serving = proxy::serve(Rc::clone(context), Arc::clone(workload), *direction, stream, client, original);
-        tokio::task::spawn_local(serving);
+        let (context, workload) = (Rc::clone(context), Arc::clone(workload));
+        proxy::begin(Arrival { context, workload, direction: *direction, client, original }, stream);
     }
-}
-
-fn out_of_resources(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
 }
 
 fn own_address(workload: &Captured, original: SocketAddr, client: SocketAddr) -> SocketAddr {

@@ -6,8 +6,10 @@
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 
 use interceptor::headers::Reader;
+use interceptor::net::budget::{Account, Budget};
 use interceptor::net::buffer::BufferPool;
 use interceptor::net::side::Side;
 use interceptor::proxy::http1::exchange::{End, Exchange, RequestFacts};
@@ -106,6 +108,8 @@ impl Run<'_> {
 
     async fn agent(&self, client: &mut Side, server: &mut Side) -> (Stop, usize) {
         let mut whole = 0;
+        // More than any head takes.
+        let account: Rc<Account> = Rc::new(Budget::new(4 * MAX_HEAD, 8)).account(1);
         loop {
             let head = loop {
                 match head::request(client.buffer.data(), &Reader::default()) {
@@ -115,7 +119,7 @@ impl Run<'_> {
                     Ok(None) => {}
                 }
                 if client.buffer.is_full() {
-                    client.buffer.grow(MAX_HEAD);
+                    assert!(client.buffer.grow(MAX_HEAD, &account));
                 }
                 match poll_fn(|cx| client.poll_fill(cx)).await {
                     Ok(0) | Err(_) => return (Stop::Ended, whole),
@@ -135,7 +139,7 @@ impl Run<'_> {
                 reused: whole > 0,
                 may_splice: true,
             };
-            let mut exchange = Exchange::new(message, facts, MAX_HEAD);
+            let mut exchange = Exchange::new(message, facts, MAX_HEAD, &account);
             match poll_fn(|cx| exchange.poll(cx, client, server)).await {
                 End::Done { reusable: true } => whole += 1,
                 End::Done { .. } | End::Switched | End::Stale | End::Failed(_) => return (Stop::Closed, whole),

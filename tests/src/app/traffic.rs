@@ -3,6 +3,8 @@
 //! For tests of what the agent's own end, upgrade or hang costs. Clients behave as common ones do: they keep a connection
 //! as long as its server lets them, and believe `Connection: close`. They check every byte and never try again.
 
+mod http2;
+
 use std::collections::BTreeMap;
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -41,7 +43,11 @@ fn echo_all(stream: &mut TcpStream) -> Result<()> {
 }
 
 fn answer(stream: &mut TcpStream) -> Result<()> {
-    let mut buffer = Vec::new();
+    let (mut buffer, mut first) = (Vec::new(), [0; 12]);
+    // Clients send it, or a whole head, at once.
+    if stream.peek(&mut first)? == first.len() && first == http2::PREFACE {
+        return http2::answer(stream.try_clone()?);
+    }
     stream.set_nodelay(true)?;
     while let Some(head) = head(stream, &mut buffer)? {
         let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
@@ -84,6 +90,8 @@ enum Kind {
     Fresh,
     /// Requests whose responses take a second.
     Slow,
+    /// HTTP/2: several streams at once, with messages and trailers.
+    Http2,
     /// One stream that is no HTTP, for ever.
     Stream,
     /// Streams of a second and a half.
@@ -91,10 +99,11 @@ enum Kind {
 }
 
 /// How many clients of each kind.
-const CLIENTS: [(Kind, &str, usize); 5] = [
+const CLIENTS: [(Kind, &str, usize); 6] = [
     (Kind::KeepAlive, "keep-alive", 4),
     (Kind::Fresh, "fresh", 2),
     (Kind::Slow, "slow", 2),
+    (Kind::Http2, "http2", 2),
     (Kind::Stream, "stream", 1),
     (Kind::Streams, "streams", 2),
 ];
@@ -107,8 +116,14 @@ pub fn run_clients(http: SocketAddr, echo: SocketAddr) -> Result<()> {
         for number in 0..count {
             let (done, longest) = (Arc::clone(&done), Arc::clone(&longest));
             thread::spawn(move || {
-                let mut client =
-                    Client { kind, http, echo, connection: None, buffer: Vec::new(), since: Instant::now() };
+                let http2 = match http2::Client::new() {
+                    Ok(http2) => http2,
+                    Err(error) => {
+                        return say(&json!({ "failed": name, "cause": cause(&error), "began": 0, "ended": 0 }));
+                    }
+                };
+                let (connection, buffer, since) = (None, Vec::new(), Instant::now());
+                let mut client = Client { kind, http, echo, connection, buffer, since, http2 };
                 for turn in 0_u64.. {
                     let (at, begin) = (now_ms(), Instant::now());
                     match client.once(&format!("{number}/{turn}")) {
@@ -145,6 +160,7 @@ struct Client {
     connection: Option<TcpStream>,
     buffer: Vec<u8>,
     since: Instant,
+    http2: http2::Client,
 }
 
 impl Client {
@@ -153,6 +169,7 @@ impl Client {
             Kind::KeepAlive => self.request(&format!("/keep/{id}"), false),
             Kind::Fresh => self.request(&format!("/fresh/{id}"), true),
             Kind::Slow => self.request(&format!("/slow/{id}"), false),
+            Kind::Http2 => self.http2.once(self.http, id),
             Kind::Stream | Kind::Streams => self.echo(id),
         }
     }

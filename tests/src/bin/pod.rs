@@ -4,10 +4,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
-use interceptor_tests::app::{dial, http, load, mixed, streams, traffic};
+use interceptor_tests::app::{crowd, dial, http, load, mixed, streams, traffic};
 use interceptor_tests::{guardian, sockets};
 
 /// Small applications for the pods of the laboratory.
@@ -175,6 +176,39 @@ enum Command {
         #[arg(long)]
         count: usize,
     },
+    /// Be a crowd of clients, print what became of them as JSON, and hold what goes on until killed.
+    Crowd {
+        /// The server.
+        #[arg(long)]
+        to: SocketAddr,
+        /// What each connection does.
+        #[arg(long)]
+        kind: String,
+        /// Connections in all.
+        #[arg(long)]
+        count: usize,
+        /// New connections a second.
+        #[arg(long, default_value_t = 5000)]
+        rate: usize,
+    },
+    /// Serve what `crowd` and `probe` call.
+    CrowdServer {
+        /// Where to listen.
+        #[arg(long)]
+        listen: SocketAddr,
+    },
+    /// Ask at a steady pace and print how long the answers took as JSON.
+    Probe {
+        /// The server.
+        #[arg(long)]
+        to: SocketAddr,
+        /// Milliseconds between two requests.
+        #[arg(long, default_value_t = 5)]
+        every_ms: u64,
+        /// Milliseconds in all.
+        #[arg(long)]
+        for_ms: u64,
+    },
     /// Make a socket and pass it over stdin, a unix socket.
     #[command(hide = true)]
     Socket {
@@ -223,6 +257,12 @@ fn main() -> Result<()> {
         Command::TrafficServer { http, echo } => traffic::run_server(http, echo),
         Command::Mixed { to, way, spaces, requests, threads, keep } => {
             print(&format!("{}\n", mixed::run(&mixed::Mixed { to, way, spaces, requests, threads, keep })?))
+        }
+        Command::Crowd { to, kind, count, rate } => crowd::run(&crowd::Crowd { to, kind, count, rate }),
+        Command::CrowdServer { listen } => crowd::serve(listen),
+        Command::Probe { to, every_ms, for_ms } => {
+            let (every, long) = (Duration::from_millis(every_ms), Duration::from_millis(for_ms));
+            print(&format!("{}\n", crowd::probe(to, every, long)?))
         }
         Command::Hold { to, count } => load::hold(to, count),
         Command::Socket { how, address } => sockets::run(&how, address),

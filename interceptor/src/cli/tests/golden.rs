@@ -232,7 +232,13 @@ fn a_status_fits_on_a_screen() {
     state.status.set_splice("splice", "as configured");
     state.status.set_ready(true);
     state.status.set_captured_services(CapturedServices::Overridden);
-    state.status.set_captured(CapturedCounts { destinations: 9, outside_roots: 3, only_copies: 4, inbound_ports: 2 });
+    state.status.set_captured(CapturedCounts {
+        destinations: 9,
+        outside_roots: 3,
+        only_copies: 4,
+        inbound_ports: 2,
+        left_out: 0,
+    });
     state.status.set_established(Established::Unavailable, "no tcp_diag");
     state.metrics.set_kernel_reader(Box::new(|| vec![7, 0, 3]));
     let mut status = state.status.report(&state.snapshot.load(), &state.hub, &state.metrics);

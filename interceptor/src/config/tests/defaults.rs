@@ -106,6 +106,8 @@ fn the_bounds_in_the_table_are_those_of_the_parser() {
     let bounds = |range: &dyn std::fmt::Debug| format!("{range:?}").replace("..=", " to ");
     assert!(kind("proxy.workers").ends_with(&bounds(&defaults::WORKERS_BOUNDS)));
     assert!(kind("proxy.max_connections").ends_with(&bounds(&defaults::MAX_CONNECTIONS_BOUNDS)));
+    assert!(kind("proxy.max_connections_total").ends_with(&bounds(&defaults::TOTAL_BOUNDS)));
+    assert!(kind("proxy.max_buffered_bytes").ends_with(&bounds(&defaults::BUFFERED_BOUNDS)));
     assert!(kind("proxy.max_head_bytes").ends_with(&bounds(&defaults::MAX_HEAD_BOUNDS)));
     let http2 = |name: &str| kind(&format!("proxy.http2.{name}"));
     assert!(http2("max_concurrent_streams").ends_with(&bounds(&defaults::HTTP2_STREAMS_BOUNDS)));
@@ -145,7 +147,7 @@ fn every_setting_can_be_changed() {
     let config = parse(
         "routing: {route_headers: [X-Space, Azds-Route-As], ingress_suffixes: [.EUS.Azds.IO.], default_space: none, same_space: endpoint}
 capture: {cgroup: /c, outbound_port: 1, heartbeat_timeout: 500ms, fail: closed, pin_directory: /p, services: overridden, close_established: true}
-proxy: {workers: 3, connect_timeout: 1s, detect_timeout: 2s, head_timeout: 3s, first_byte_timeout: 5s, idle_timeout: 4s, drain_timeout: 6s, max_connections: 7, max_head_bytes: 1024, splice: copy, http2: {max_concurrent_streams: 100, stream_window: 65535, connection_window: 65536, max_resets: 101, max_control_frames: 102}}
+proxy: {workers: 3, connect_timeout: 1s, detect_timeout: 2s, head_timeout: 3s, first_byte_timeout: 5s, idle_timeout: 4s, drain_timeout: 6s, max_connections: 7, max_connections_total: 8, max_buffered_bytes: 9, max_head_bytes: 1024, splice: copy, http2: {max_concurrent_streams: 100, stream_window: 65535, connection_window: 65536, max_resets: 101, max_control_frames: 102}}
 admin: {socket: /s}
 metrics: {address: off}
 flows: {capacity: 1}
@@ -166,6 +168,7 @@ dns: {enabled: false, cluster_domain: .K8S.Example.org., servers: [10.96.0.10, '
     let seconds = [proxy.connect_timeout, proxy.detect_timeout, proxy.head_timeout, proxy.idle_timeout];
     assert_eq!(seconds.map(|timeout| timeout.as_secs()), [1, 2, 3, 4]);
     assert_eq!((proxy.workers, proxy.max_connections, proxy.max_head_bytes), (3, 7, 1024));
+    assert_eq!((proxy.max_connections_total, proxy.max_buffered_bytes), (8, 9));
     assert_eq!(proxy.drain_timeout.as_secs(), 6);
     assert_eq!(proxy.first_byte_timeout.map(|timeout| timeout.as_secs()), Some(5));
     assert_eq!(proxy.splice, crate::config::Splice::Copy);

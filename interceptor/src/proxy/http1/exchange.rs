@@ -3,10 +3,12 @@
 //! Called by `serve` with the request's head parsed and its upstream chosen. Knows nothing of routing and records.
 
 use std::io;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use super::head::{self, HeadError, RequestKind, ResponseHead};
 use super::message::{Edit, Message, MoveError};
+use crate::net::budget::Account;
 use crate::net::side::Side;
 
 /// How an exchange ended.
@@ -49,6 +51,9 @@ pub enum Failure {
     /// The upstream's response head is larger than the bound.
     #[error("the upstream's response head is larger than max_head_bytes")]
     LargeResponse,
+    /// The upstream's response head is larger than what can be held for it at the moment.
+    #[error("the upstream's response head of more than 16 KiB")]
+    Crowded,
 }
 
 /// A request and its response under way.
@@ -65,6 +70,7 @@ pub struct Exchange {
     /// The client's end was passed on to the upstream.
     end_told: bool,
     max_head: usize,
+    account: Rc<Account>,
     may_splice: bool,
     /// The client is told that this exchange is the connection's last.
     last: bool,
@@ -98,12 +104,12 @@ pub struct RequestFacts {
 
 impl Exchange {
     /// An exchange that begins with `request`, whose head is at the front of the client's buffer.
-    pub fn new(mut request: Message, facts: RequestFacts, max_head: usize) -> Self {
+    pub fn new(mut request: Message, facts: RequestFacts, max_head: usize, account: &Rc<Account>) -> Self {
         if facts.reused && facts.idempotent && request.is_buffered() {
             request.hold();
         }
         if facts.may_splice {
-            request.allow_splice();
+            request.allow_splice(account.budget());
         }
         Self {
             kind: facts.kind,
@@ -116,6 +122,7 @@ impl Exchange {
             sent: 0,
             end_told: false,
             max_head,
+            account: Rc::clone(account),
             may_splice: facts.may_splice,
             last: false,
         }
@@ -224,13 +231,15 @@ impl Exchange {
         loop {
             if !upstream.buffer.is_empty() {
                 match head::response(upstream.buffer.data(), self.kind) {
-                    Ok(Some(head)) => return Poll::Ready(self.begin_response(&head, client, upstream)),
+                    Ok(Some(head)) => return Poll::Ready(self.begin_response(cx, &head, client, upstream)),
                     Err(error) => return Poll::Ready(Err(End::Failed(Failure::BadResponse(error)))),
                     Ok(None) if upstream.buffer.is_full() => {
                         if upstream.buffer.len() >= self.max_head {
                             return Poll::Ready(Err(End::Failed(Failure::LargeResponse)));
                         }
-                        upstream.buffer.grow(self.max_head);
+                        if !upstream.buffer.grow(self.max_head, &self.account) {
+                            return Poll::Ready(Err(End::Failed(Failure::Crowded)));
+                        }
                     }
                     Ok(None) => {}
                 }
@@ -249,23 +258,29 @@ impl Exchange {
         }
     }
 
-    fn begin_response(&mut self, head: &ResponseHead, client: &mut Side, upstream: &mut Side) -> Result<(), End> {
+    fn begin_response(
+        &mut self,
+        cx: &mut Context<'_>,
+        head: &ResponseHead,
+        client: &mut Side,
+        upstream: &mut Side,
+    ) -> Result<(), End> {
         self.request.release(client);
         let interim = matches!(head.status, 100..=199) && head.status != 101;
         let framing = if self.switches_at(head.status) { super::framing::Framing::NONE } else { head.framing.clone() };
         let broken = |error| End::Failed(Failure::Response(MoveError::Chunk(error)));
         let mut message = Message::new(upstream, head.len, framing).map_err(broken)?;
         if self.may_splice {
-            message.allow_splice();
+            message.allow_splice(self.account.budget());
         }
         if interim {
             self.response = Response::Interim(message);
         } else {
             self.status = Some(head.status);
             self.keep_alive &= head.keep_alive;
+            let convenient = self.last && self.keep_alive && self.request.is_done() && !self.switches_at(head.status);
             // A client that has sent its next request already would lose it.
-            let convenient = self.request.is_done() && client.buffer.is_empty() && !self.switches_at(head.status);
-            if self.last && self.keep_alive && convenient {
+            if convenient && !has_asked_more(cx, client) {
                 // Before the empty line that ends the head.
                 let at = head.len.saturating_sub(2);
                 message.edit([Some(Edit { at, skip: 0, text: CLOSE.into() }), None]);
@@ -315,4 +330,10 @@ impl Exchange {
         }
         Poll::Pending
     }
+}
+
+/// Whether something of a further request has come, be it that it still lies in the socket. An error shows again when the
+/// response is written.
+fn has_asked_more(cx: &mut Context<'_>, client: &mut Side) -> bool {
+    !client.buffer.is_empty() || matches!(client.poll_fill(cx), Poll::Ready(Ok(1..)))
 }

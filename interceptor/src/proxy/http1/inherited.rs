@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::net::budget::Spare;
 use crate::proxy::connect::Upstream;
 
 /// How long a connection waits for its next client. Shorter than the keep-alive of common servers (gunicorn: 2 s), so
@@ -38,11 +39,13 @@ type Place = (u64, SocketAddr);
 struct Waiting {
     upstream: Upstream,
     since: Instant,
+    /// For its descriptor, as it is no client's.
+    _spare: Spare,
 }
 
 impl Inherited {
     /// Leaves a connection that carries nothing at the moment. It is closed where enough wait already.
-    pub(super) fn leave(&self, workload: u64, mut upstream: Upstream) {
+    pub(super) fn leave(&self, workload: u64, mut upstream: Upstream, spare: Spare) {
         upstream.clients += 1;
         if upstream.clients >= CLIENTS {
             return;
@@ -50,7 +53,7 @@ impl Inherited {
         let mut all = self.waiting.borrow_mut();
         let here = all.entry((workload, upstream.address)).or_default();
         if here.len() < WAITING {
-            here.push(Waiting { upstream, since: Instant::now() });
+            here.push(Waiting { upstream, since: Instant::now(), _spare: spare });
         }
     }
 

@@ -4,10 +4,12 @@
 //! collected: what was read is written before more is read.
 
 use std::io::{self, IoSlice};
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use super::chunked::ChunkError;
 use super::framing::Framing;
+use crate::net::budget::Budget;
 use crate::net::side::Side;
 use crate::proxy::splice::Pipe;
 
@@ -43,8 +45,8 @@ pub struct Message {
     /// Keep what was written in the buffer, to be able to write it again to another upstream.
     hold: bool,
     moved: u64,
-    /// A long body may move by splice(2).
-    may_splice: bool,
+    /// A long body may move by splice(2), with a pipe's descriptors from there.
+    may_splice: Option<Rc<Budget>>,
     /// What it moves through.
     pipe: Option<Pipe>,
 }
@@ -78,14 +80,14 @@ impl Message {
             edits: Edits::default(),
             hold: false,
             moved: 0,
-            may_splice: false,
+            may_splice: None,
             pipe: None,
         })
     }
 
     /// Lets a long body move by splice(2), which does not touch the bytes.
-    pub fn allow_splice(&mut self) {
-        self.may_splice = true;
+    pub fn allow_splice(&mut self, budget: &Rc<Budget>) {
+        self.may_splice = Some(Rc::clone(budget));
     }
 
     /// Changes the head. Only before anything was written.
@@ -162,9 +164,11 @@ impl Message {
             if self.framing.is_done() {
                 return Poll::Ready(Ok(()));
             }
-            if self.may_splice && self.framing.unseen() >= SPLICE_FROM && from.buffer.is_empty() {
-                self.pipe = Pipe::new();
-                self.may_splice = self.pipe.is_some();
+            if self.framing.unseen() >= SPLICE_FROM
+                && from.buffer.is_empty()
+                && let Some(budget) = self.may_splice.take()
+            {
+                self.pipe = Pipe::new(&budget);
                 continue;
             }
             if from.buffer.is_empty() && ready!(from.poll_fill(cx)).map_err(MoveError::Read)? == 0 {
@@ -201,7 +205,7 @@ impl Message {
                 break;
             }
         }
-        (self.pipe, self.may_splice) = (None, false);
+        self.pipe = None;
         Poll::Ready(Ok(()))
     }
 

@@ -1,6 +1,5 @@
 //! One request between its head and its record: what routing said of it, where it goes, what became of it.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -10,20 +9,21 @@ use super::exchange::{Exchange, Failure};
 use super::head::RequestHead;
 use super::message::{Edits, MoveError};
 use super::upstreams::Key;
-use crate::flow::{ErrorSide, Protocol, Record, RequestRecord, TargetKind, TargetRecord, Verdict};
+use crate::flow::{ErrorSide, Protocol, Record, RequestRecord, TargetRecord, Verdict};
 use crate::propagate::Entered;
 use crate::proxy::Connection;
 use crate::proxy::connect::{Upstream, connect};
+use crate::proxy::endpoint::Endpoint;
 use crate::proxy::error::{ConnectError, io_reason};
 use crate::proxy::respond::Answer;
 use crate::proxy::routing::{self, At, MAX_TEXT, text};
 use crate::proxy::threads::Traced;
-use crate::route::{ServiceRef, Target};
+use crate::route::Target;
 
 /// A request between its head and its record.
 pub(super) struct RequestInFlight {
     /// Where it goes, if not to the original destination.
-    endpoint: Option<(SocketAddr, ServiceRef)>,
+    endpoint: Option<Endpoint>,
     /// In flight as long as this is kept.
     entered: Entered,
     begin: Instant,
@@ -53,7 +53,7 @@ impl RequestInFlight {
         routed.note(&mut record, &snapshot, &found);
         let endpoint = match routed.decision.target {
             Target::Original => None,
-            Target::Endpoint { address, service } => Some((address, service.clone())),
+            Target::Endpoint { address, service } => Some(Endpoint::new(address, service, found.ids)),
         };
         (Self { endpoint, entered: routed.entered, begin: Instant::now(), record }, edits)
     }
@@ -70,17 +70,27 @@ impl RequestInFlight {
 
     /// Where its upstream connection leads.
     pub(super) fn key(&self) -> Key {
-        self.endpoint.as_ref().map_or(Key::Original, |(address, _)| Key::Endpoint(*address))
+        self.endpoint.as_ref().map_or(Key::Original, |endpoint| Key::Endpoint(endpoint.address()))
     }
 
-    /// Connects to where the request goes.
+    /// Connects to where the request goes; to another endpoint where the one that was chosen cannot be reached.
     pub(super) async fn connect(&mut self, connection: &Connection) -> Result<Upstream, ConnectError> {
-        let connected = match &self.endpoint {
-            None => connection.connect_original().await,
-            Some((address, _)) => connect(&connection.context, &connection.workload, *address).await,
-        };
-        self.record.connect = connected.as_ref().ok().map(|upstream| upstream.took);
-        connected
+        loop {
+            let connected = match &self.endpoint {
+                None => connection.connect_original().await,
+                Some(endpoint) => connect(&connection.context, &connection.workload, endpoint.address()).await,
+            };
+            self.record.connect = connected.as_ref().ok().map(|upstream| upstream.took);
+            match connected {
+                Err(error) if error.side() == ErrorSide::Upstream && self.move_on(connection) => {}
+                connected => return connected,
+            }
+        }
+    }
+
+    fn move_on(&mut self, connection: &Connection) -> bool {
+        let Self { endpoint, entered, record, .. } = self;
+        endpoint.as_mut().is_some_and(|endpoint| endpoint.move_on(connection.into(), entered, record))
     }
 
     /// Notes when the response's head came.
@@ -117,6 +127,7 @@ impl RequestInFlight {
                 (ErrorSide::Upstream, io_reason(ErrorSide::Upstream, error))
             }
             Failure::Slow => (ErrorSide::Upstream, "first_byte_timeout"),
+            Failure::Crowded => (ErrorSide::Agent, "agent_memory"),
             Failure::Ending => (ErrorSide::Agent, "drain_timeout"),
             Failure::NoResponse(_) => (ErrorSide::Upstream, "upstream_closed"),
             Failure::BadResponse(_) | Failure::LargeResponse => (ErrorSide::Upstream, "bad_response"),
@@ -164,9 +175,7 @@ impl RequestInFlight {
     pub(super) fn target(&self, connection: &Connection) -> TargetRecord {
         match &self.endpoint {
             None => TargetRecord { service: self.record.service.clone(), ..connection.original_target() },
-            Some((address, service)) => {
-                TargetRecord { kind: TargetKind::Endpoint, address: *address, service: Some(service.clone()) }
-            }
+            Some(endpoint) => endpoint.target(),
         }
     }
 }

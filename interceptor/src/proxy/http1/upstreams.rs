@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::net::budget::Spare;
 use crate::proxy::Connection;
 use crate::proxy::connect::Upstream;
 use crate::route::Direction;
@@ -32,6 +33,8 @@ pub(super) struct Upstreams {
     timeout: Duration,
     /// Somebody's credentials belong to the connections: nobody inherits them.
     private: bool,
+    /// For the descriptors of those beyond the first.
+    spares: Vec<Spare>,
     /// Set only while a connection to another space's endpoint is idle.
     clock: Option<Pin<Box<Sleep>>>,
 }
@@ -46,7 +49,7 @@ impl Upstreams {
     /// With what was dialled already. `timeout` is for connections to other spaces' endpoints.
     pub(super) fn new(dialled: Option<Upstream>, timeout: Duration) -> Self {
         let fresh = dialled.as_ref().map(|upstream| upstream.source);
-        let mut upstreams = Self { idle: Vec::new(), fresh, timeout, private: false, clock: None };
+        let mut upstreams = Self { idle: Vec::new(), fresh, timeout, private: false, spares: Vec::new(), clock: None };
         if let Some(upstream) = dialled {
             upstreams.put(Key::Original, upstream);
         }
@@ -69,7 +72,7 @@ impl Upstreams {
     }
 
     /// A connection to there that another client of the workload has left.
-    pub(super) fn inherit(&self, connection: &Connection, key: Key) -> Option<Upstream> {
+    pub(super) fn inherit(&mut self, connection: &Connection, key: Key) -> Option<Upstream> {
         if self.private || connection.direction == Direction::Inbound {
             return None;
         }
@@ -77,7 +80,20 @@ impl Upstreams {
             Key::Original => connection.original,
             Key::Endpoint(address) => address,
         };
-        connection.context.inherited.take(connection.workload.cookie, address)
+        let inherited = connection.context.inherited.take(connection.workload.cookie, address)?;
+        self.make_room(connection);
+        Some(inherited)
+    }
+
+    /// Sees to it that there is a descriptor for one more connection beside the idle ones; where there is none to spare, the
+    /// oldest of them is closed.
+    pub(super) fn make_room(&mut self, connection: &Connection) {
+        while self.spares.len() < self.idle.len() {
+            match connection.context.budget.spare(1) {
+                Some(spare) => self.spares.push(spare),
+                None => drop(self.idle.remove(0)),
+            }
+        }
     }
 
     /// Nobody else goes on with these connections: what was said on them counts for who said it.
@@ -92,8 +108,10 @@ impl Upstreams {
         }
         for Idle { upstream, .. } in self.idle.drain(..) {
             // What has carried nothing was never the server's to judge.
-            if self.fresh != Some(upstream.source) {
-                connection.context.inherited.leave(connection.workload.cookie, upstream);
+            if self.fresh != Some(upstream.source)
+                && let Some(spare) = connection.context.budget.spare(1)
+            {
+                connection.context.inherited.leave(connection.workload.cookie, upstream, spare);
             }
         }
     }

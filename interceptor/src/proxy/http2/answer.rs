@@ -4,10 +4,12 @@
 //! response without messages (trailers only).
 
 use bytes::Bytes;
+use h2::Reason;
 use h2::server::SendResponse;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, SERVER};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, SERVER};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
+use super::frames::{GOAWAY, SETTINGS};
 use crate::proxy::respond::Answer;
 
 /// `RESOURCE_EXHAUSTED`, `INTERNAL`, `UNAVAILABLE`, `UNIMPLEMENTED` of gRPC's status codes.
@@ -56,9 +58,24 @@ pub(super) fn send(
     fields.insert(SERVER, HeaderValue::from_static("interceptor"));
     fields.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     fields.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+    if answer.passes() {
+        fields.insert(RETRY_AFTER, HeaderValue::from(1));
+    }
     let len = super::pump::head_len(fields) + body.len() as u64;
     respond.send_response(head, false)?.send_data(body, true)?;
     Ok(len)
+}
+
+/// All that a server says to a client that it does not take: its SETTINGS, and a GOAWAY after which the client knows that
+/// nothing of what it sent was looked at.
+pub(in crate::proxy) fn goodbye(error: &str) -> Vec<u8> {
+    let debug = format!("interceptor: {error}");
+    // Never as long as a frame may be.
+    let [_, high, middle, low] = u32::try_from(debug.len() + 8).unwrap_or_default().to_be_bytes();
+    let mut bytes = vec![0, 0, 0, SETTINGS, 0, 0, 0, 0, 0, high, middle, low, GOAWAY, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    bytes.extend(u32::from(Reason::ENHANCE_YOUR_CALM).to_be_bytes());
+    bytes.extend(debug.into_bytes());
+    bytes
 }
 
 /// The trailers that end a gRPC response with this answer.

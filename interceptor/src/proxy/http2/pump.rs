@@ -9,7 +9,9 @@ use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream};
 use http::HeaderMap;
 
+use super::Site;
 use super::wire::Meter;
+use crate::net::budget::Held;
 
 /// One direction of a stream.
 pub(super) struct Pump {
@@ -17,6 +19,9 @@ pub(super) struct Pump {
     to: SendStream<Bytes>,
     /// The client's connection, where it is the receiver.
     client: Option<Rc<Meter>>,
+    site: Rc<Site>,
+    /// What the sender may have sent, while the receiver takes nothing.
+    stalled: Option<Held>,
     /// Taken and not yet passed on.
     rest: Bytes,
     state: State,
@@ -40,17 +45,20 @@ pub(super) enum Broken {
     From(h2::Error),
     /// The receiver takes no more: it reset the stream, or its connection is gone.
     To(Reason),
+    /// The receiver does not keep up, and no more can be held for the workload.
+    Crowded,
 }
 
 impl Pump {
     /// Where the receiver is the client, its connection is watched.
-    pub(super) fn new(from: RecvStream, to: SendStream<Bytes>, client: Option<Rc<Meter>>) -> Self {
-        Self { from, to, client, rest: Bytes::new(), state: State::Data, moved: 0, grpc_status: None }
+    pub(super) fn new(from: RecvStream, to: SendStream<Bytes>, client: Option<Rc<Meter>>, site: &Rc<Site>) -> Self {
+        let (site, stalled) = (Rc::clone(site), None);
+        Self { from, to, client, site, stalled, rest: Bytes::new(), state: State::Data, moved: 0, grpc_status: None }
     }
 
     /// One that has nothing to move: the message had only a head.
-    pub(super) fn done(from: RecvStream, to: SendStream<Bytes>) -> Self {
-        Self { state: State::Done, ..Self::new(from, to, None) }
+    pub(super) fn done(from: RecvStream, to: SendStream<Bytes>, site: &Rc<Site>) -> Self {
+        Self { state: State::Done, ..Self::new(from, to, None, site) }
     }
 
     pub(super) fn is_done(&self) -> bool {
@@ -104,12 +112,14 @@ impl Pump {
         self.to.reserve_capacity(self.rest.len());
         let mut room = self.to.capacity();
         if room == 0 {
-            room = match ready!(self.to.poll_capacity(cx)) {
-                Some(Ok(room)) => room,
-                Some(Err(error)) => return Poll::Ready(Err(Broken::To(reason_of(&error)))),
-                None => return Poll::Ready(Err(Broken::To(Reason::CANCEL))),
+            room = match self.to.poll_capacity(cx) {
+                Poll::Ready(Some(Ok(room))) => room,
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(Broken::To(reason_of(&error)))),
+                Poll::Ready(None) => return Poll::Ready(Err(Broken::To(Reason::CANCEL))),
+                Poll::Pending => return self.stall(),
             };
         }
+        self.stalled = None;
         let waiting = self.rest.len();
         let part = self.rest.split_to(room.min(waiting));
         let len = part.len();
@@ -123,6 +133,17 @@ impl Pump {
             self.state = State::Done;
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// The receiver takes nothing: from now on what the sender may still send counts as held.
+    fn stall(&mut self) -> Poll<Result<(), Broken>> {
+        if self.stalled.is_none() {
+            self.stalled = self.site.hold_window();
+            if self.stalled.is_none() {
+                return Poll::Ready(Err(Broken::Crowded));
+            }
+        }
+        Poll::Pending
     }
 
     fn end(&mut self) -> Result<(), Broken> {

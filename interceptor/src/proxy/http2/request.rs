@@ -3,7 +3,6 @@
 //!
 //! The record is published when this is dropped: exactly once, whatever ends the stream.
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -15,12 +14,13 @@ use super::answer::{grpc_code, is_grpc};
 use super::pump::head_len;
 use super::upstreams::Key;
 use super::{Site, edits};
-use crate::flow::{ErrorSide, Protocol, Record, RequestRecord, TargetKind, TargetRecord, Verdict};
+use crate::flow::{ErrorSide, Protocol, Record, RequestRecord, TargetRecord, Verdict};
 use crate::propagate::Entered;
+use crate::proxy::endpoint::Endpoint;
 use crate::proxy::respond::Answer;
 use crate::proxy::routing::{self, MAX_TEXT};
 use crate::proxy::threads::Traced;
-use crate::route::{ServiceRef, Target};
+use crate::route::Target;
 
 /// Fields that belong to somebody. The library does not tell whether they came as never to be indexed (RFC 7541, section
 /// 7.1.3), so they always leave as such.
@@ -30,7 +30,7 @@ const SECRETS: [HeaderName; 3] = [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION];
 pub(super) struct InFlight {
     site: Rc<Site>,
     /// Where it goes, if not to the original destination.
-    endpoint: Option<(SocketAddr, ServiceRef)>,
+    endpoint: Option<Endpoint>,
     /// In flight as long as this is kept.
     entered: Entered,
     begin: Instant,
@@ -79,7 +79,7 @@ impl InFlight {
         let added = edits::additions(reader, &found, space, routed.strip, &mut routed.notes);
         routed.note(&mut self.record, &snapshot, &found);
         if let Target::Endpoint { address, service } = routed.decision.target {
-            self.endpoint = Some((address, service.clone()));
+            self.endpoint = Some(Endpoint::new(address, service, found.ids));
         }
         let strip = routed.strip;
         self.entered = routed.entered;
@@ -91,7 +91,13 @@ impl InFlight {
 
     /// Where its upstream connection leads.
     pub(super) fn key(&self) -> Key {
-        self.endpoint.as_ref().map_or(Key::Original, |(address, _)| Key::Endpoint(*address))
+        self.endpoint.as_ref().map_or(Key::Original, |endpoint| Key::Endpoint(endpoint.address()))
+    }
+
+    /// Turns to another endpoint, as the one that was chosen cannot be reached; false where there is none.
+    pub(super) fn move_on(&mut self) -> bool {
+        let Self { site, endpoint, entered, record, .. } = self;
+        endpoint.as_mut().is_some_and(|endpoint| endpoint.move_on(site.at(), entered, record))
     }
 
     /// Notes how long connecting took, if it was done for this request.
@@ -144,9 +150,7 @@ impl InFlight {
     fn target(&self) -> TargetRecord {
         match &self.endpoint {
             None => TargetRecord { service: self.record.service.clone(), ..self.site.original_target() },
-            Some((address, service)) => {
-                TargetRecord { kind: TargetKind::Endpoint, address: *address, service: Some(service.clone()) }
-            }
+            Some(endpoint) => endpoint.target(),
         }
     }
 }

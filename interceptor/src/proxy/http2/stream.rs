@@ -4,7 +4,7 @@
 //! way to the upstream is answered here, as HTTP or as gRPC.
 
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -13,7 +13,7 @@ use h2::client::ResponseFuture;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
 use http::header::SET_COOKIE;
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use tokio::time::{Sleep, sleep};
 
 use super::answer::{self, trailers};
@@ -22,6 +22,7 @@ use super::request::{InFlight, never_index};
 use super::upstreams::{Lease, Upstreams};
 use super::{Site, answer::is_grpc};
 use crate::flow::ErrorSide;
+use crate::net::budget::Held;
 use crate::proxy::respond::Answer;
 
 /// How a stream ended.
@@ -34,13 +35,23 @@ enum End {
     Upstream(h2::Error),
     /// The upstream sent nothing in time.
     Slow,
+    /// More would have to be held for the workload than it leaves for others.
+    Crowded,
 }
+
+/// An open stream without what it carries.
+const STREAM: usize = 4096;
+
+/// What a field takes beside its text (RFC 9113, section 6.5.2).
+const FIELD: usize = 32;
 
 /// A request and its response under way.
 struct Exchange {
     request: Pump,
     response: Option<ResponseFuture>,
     body: Option<Pump>,
+    /// For the stream and its heads.
+    held: Held,
     /// Set once the request was passed on, where there is a limit.
     patience: Option<Pin<Box<Sleep>>>,
 }
@@ -54,10 +65,15 @@ pub(super) async fn serve(
 ) {
     let (mut head, body) = request.into_parts();
     let (mut flight, checked) = InFlight::begin(&site, &mut head);
-    let lease = match checked {
-        Ok(()) => obtain(&upstreams, &mut flight, &mut respond).await,
-        Err(answer) => Err(Some(answer)),
+    let held = match checked {
+        Ok(()) => site.account.hold(STREAM + size(&head.headers)).ok_or_else(|| Answer::no_memory("an open stream")),
+        Err(answer) => Err(answer),
     };
+    let held = match held {
+        Ok(held) => held,
+        Err(answer) => return refuse(&site, &mut flight, &mut respond, &answer),
+    };
+    let lease = obtain(&site, &upstreams, &mut flight, &mut respond, body.is_end_stream()).await;
     let lease = match lease {
         Ok(lease) => lease,
         Err(Some(answer)) => return refuse(&site, &mut flight, &mut respond, &answer),
@@ -71,33 +87,50 @@ pub(super) async fn serve(
         Ok(sent) => sent,
         Err(error) => return upstream_failed(&site, &mut flight, &mut respond, None, &error),
     };
-    let request = if ends { Pump::done(body, to) } else { Pump::new(body, to, None) };
-    let mut exchange = Exchange { request, response: Some(response), body: None, patience: None };
+    let request = if ends { Pump::done(body, to, &site) } else { Pump::new(body, to, None, &site) };
+    let mut exchange = Exchange { request, response: Some(response), body: None, held, patience: None };
     let end = poll_fn(|cx| exchange.poll(cx, &site, &mut flight, &mut respond)).await;
     finish(&site, &mut flight, &mut respond, exchange, end);
     drop(lease);
 }
 
-/// A connection with room, unless the client takes its request back meanwhile.
+/// A connection with room, unless the client takes its request back meanwhile. To another endpoint where the one that was
+/// chosen cannot be reached.
 async fn obtain(
+    site: &Site,
     upstreams: &Upstreams,
     flight: &mut InFlight,
     respond: &mut SendResponse<Bytes>,
+    ends: bool,
 ) -> Result<Lease, Option<Answer>> {
-    let obtained = tokio::select! {
-        biased;
-        lease = upstreams.get(flight.key()) => Some(lease),
-        _ = poll_fn(|cx| respond.poll_reset(cx)) => None,
-    };
-    match obtained {
-        Some(Ok(lease)) => {
-            flight.note_connect(lease.took);
-            Ok(lease)
-        }
-        Some(Err(answer)) => Err(Some(answer)),
-        None => {
-            client_left(flight, Reason::CANCEL);
-            Err(None)
+    let mut body = None;
+    loop {
+        let mut lease = pin!(upstreams.get(flight.key()));
+        let obtained = poll_fn(|cx| {
+            if let Poll::Ready(lease) = lease.as_mut().poll(cx) {
+                return Poll::Ready(Some(lease));
+            }
+            // Meanwhile the client may send as much of its body as its window has room for.
+            if !ends && body.is_none() {
+                body = site.hold_window();
+                if body.is_none() {
+                    return Poll::Ready(Some(Err(Answer::no_memory("a request that waits for its upstream"))));
+                }
+            }
+            respond.poll_reset(cx).map(|_| None)
+        })
+        .await;
+        match obtained {
+            Some(Ok(lease)) => {
+                flight.note_connect(lease.took);
+                return Ok(lease);
+            }
+            Some(Err(answer)) if answer.is_unreachable() && flight.move_on() => {}
+            Some(Err(answer)) => return Err(Some(answer)),
+            None => {
+                client_left(flight, Reason::CANCEL);
+                return Err(None);
+            }
         }
     }
 }
@@ -106,17 +139,18 @@ impl Exchange {
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        site: &Site,
+        site: &Rc<Site>,
         flight: &mut InFlight,
         respond: &mut SendResponse<Bytes>,
     ) -> Poll<End> {
         match self.request.poll(cx) {
             Poll::Ready(Err(Broken::From(error))) => return Poll::Ready(End::Client(reason_of(&error))),
+            Poll::Ready(Err(Broken::Crowded)) => return Poll::Ready(End::Crowded),
             // What the upstream has to say about it comes with its response.
             Poll::Ready(Ok(()) | Err(Broken::To(_))) | Poll::Pending => {}
         }
         if let Some(response) = &mut self.response {
-            match poll_head(cx, site, response, flight, respond) {
+            match poll_head(cx, site, response, flight, respond, &mut self.held) {
                 Poll::Ready(Ok(body)) => (self.body, self.response, self.patience) = (Some(body), None, None),
                 Poll::Ready(Err(end)) => return Poll::Ready(end),
                 Poll::Pending if self.request.is_done() => {
@@ -133,6 +167,7 @@ impl Exchange {
             Poll::Ready(Ok(())) => Poll::Ready(End::Done),
             Poll::Ready(Err(Broken::From(error))) => Poll::Ready(End::Upstream(error)),
             Poll::Ready(Err(Broken::To(reason))) => Poll::Ready(End::Client(reason)),
+            Poll::Ready(Err(Broken::Crowded)) => Poll::Ready(End::Crowded),
             Poll::Pending => body.poll_refused(cx).map(End::Client),
         }
     }
@@ -147,10 +182,11 @@ impl Exchange {
 /// Passes on heads up to the final one; ready with what moves the body.
 fn poll_head(
     cx: &mut Context<'_>,
-    site: &Site,
+    site: &Rc<Site>,
     response: &mut ResponseFuture,
     flight: &mut InFlight,
     respond: &mut SendResponse<Bytes>,
+    held: &mut Held,
 ) -> Poll<Result<Pump, End>> {
     while let Poll::Ready(Some(interim)) = response.poll_informational(cx) {
         match interim {
@@ -172,9 +208,12 @@ fn poll_head(
             flight.note_grpc(grpc_status(head.headers()));
             never_index(head.headers_mut(), &[SET_COOKIE]);
             let ends = body.is_end_stream();
+            if !held.add(size(head.headers())) {
+                return Err(End::Crowded);
+            }
             match respond.send_response(head, ends) {
-                Ok(to) if ends => Ok(Pump::done(body, to)),
-                Ok(to) => Ok(Pump::new(body, to, Some(Rc::clone(&site.meter)))),
+                Ok(to) if ends => Ok(Pump::done(body, to, site)),
+                Ok(to) => Ok(Pump::new(body, to, Some(Rc::clone(&site.meter)), site)),
                 Err(error) => Err(End::Client(reason_of(&error))),
             }
         }
@@ -193,6 +232,17 @@ fn finish(site: &Site, flight: &mut InFlight, respond: &mut SendResponse<Bytes>,
             client_left(flight, reason);
         }
         End::Upstream(error) => upstream_failed(site, flight, respond, exchange.body.as_mut(), &error),
+        End::Crowded => {
+            exchange.request.reset(Reason::CANCEL);
+            let answer = Answer::no_memory("a stream whose receiver does not keep up");
+            match exchange.body {
+                None => refuse(site, flight, respond, &answer),
+                Some(_) => {
+                    respond.send_reset(Reason::ENHANCE_YOUR_CALM);
+                    flight.failed(answer.reason, answer.side, answer.error);
+                }
+            }
+        }
         End::Slow => {
             exchange.request.reset(Reason::CANCEL);
             let error = "the upstream sent nothing within first_byte_timeout".to_owned();
@@ -200,6 +250,11 @@ fn finish(site: &Site, flight: &mut InFlight, respond: &mut SendResponse<Bytes>,
             refuse(site, flight, respond, &answer);
         }
     }
+}
+
+/// What a head takes.
+fn size(fields: &HeaderMap) -> usize {
+    fields.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD).sum()
 }
 
 fn client_left(flight: &mut InFlight, reason: Reason) {

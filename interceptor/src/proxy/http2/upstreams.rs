@@ -21,6 +21,7 @@ use tokio::time::{Sleep, sleep, timeout};
 use super::Site;
 use super::wire::{First, Meter, Wire};
 use crate::flow::ErrorSide;
+use crate::net::budget::{Held, Spare};
 use crate::proxy::connect::Upstream;
 use crate::proxy::respond::Answer;
 
@@ -32,6 +33,9 @@ const UNTIL_SETTINGS: usize = 100;
 
 /// Bytes of one stream that wait for their turn on a connection.
 pub(super) const SEND_BUFFER: usize = 64 * 1024;
+
+/// What a connection to an upstream takes.
+const CONNECTION: usize = 32 * 1024;
 
 /// Where a connection leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +84,18 @@ struct Dial {
     done: Notify,
 }
 
+/// What a connection beyond the first takes of what is not planned for.
+struct Further {
+    _spare: Spare,
+    _held: Held,
+}
+
+impl Further {
+    fn of(site: &Site) -> Option<Self> {
+        Some(Self { _spare: site.context.budget.spare(1)?, _held: site.account.hold(CONNECTION)? })
+    }
+}
+
 /// Room for one stream on a connection, until it is dropped.
 pub(super) struct Lease {
     link: Rc<Link>,
@@ -103,7 +119,14 @@ impl Upstreams {
             if let Some(link) = self.places.with(key, Place::pick) {
                 return Ok(Lease::new(link, took));
             }
-            let (dial, ours) = self.dial(key);
+            let Some((dial, ours)) = self.dial(key) else {
+                let crowded = || Answer::no_memory("one more connection to an upstream");
+                return self
+                    .places
+                    .with(key, |place| place.idlest())
+                    .map(|link| Lease::new(link, took))
+                    .ok_or_else(crowded);
+            };
             dial.wait().await;
             match &*dial.outcome.borrow() {
                 Some(Err(answer)) => return Err(answer.clone()),
@@ -113,19 +136,20 @@ impl Upstreams {
         }
     }
 
-    /// The dial that is under way, or a new one.
-    fn dial(&self, key: Key) -> (Rc<Dial>, bool) {
+    /// The dial that is under way, or a new one; `None` where there is no room for a further connection.
+    fn dial(&self, key: Key) -> Option<(Rc<Dial>, bool)> {
         if let Some(dial) = self.places.with(key, |place| place.dial.clone()) {
-            return (dial, false);
+            return Some((dial, false));
         }
+        let mut tasks = self.tasks.borrow_mut();
+        while tasks.try_join_next().is_some() {}
+        let further = if tasks.is_empty() { None } else { Some(Further::of(&self.site)?) };
         let dial = Rc::<Dial>::default();
         self.places.with(key, |place| place.dial = Some(Rc::clone(&dial)));
         let dialled = if key == Key::Original { self.dialled.take() } else { None };
         let (site, places) = (Rc::clone(&self.site), Rc::clone(&self.places));
-        let mut tasks = self.tasks.borrow_mut();
-        while tasks.try_join_next().is_some() {}
-        tasks.spawn_local(carry(site, places, key, Rc::clone(&dial), dialled));
-        (dial, true)
+        tasks.spawn_local(carry(site, places, key, Rc::clone(&dial), dialled, further));
+        Some((dial, true))
     }
 }
 
@@ -160,8 +184,12 @@ impl Place {
     fn pick(&mut self) -> Option<Rc<Link>> {
         self.links.retain(|link| !link.ended.get() && !link.meter.is_leaving());
         let free = self.links.iter().find(|link| link.has_room());
-        let full = || self.links.iter().min_by_key(|link| link.active.get()).filter(|_| self.links.len() >= MOST);
-        free.or_else(full).cloned()
+        free.cloned().or_else(|| self.idlest().filter(|_| self.links.len() >= MOST))
+    }
+
+    /// The connection with the fewest streams.
+    fn idlest(&self) -> Option<Rc<Link>> {
+        self.links.iter().min_by_key(|link| link.active.get()).cloned()
     }
 }
 
@@ -205,7 +233,14 @@ impl Drop for Lease {
 }
 
 /// Opens a connection, says so, and drives it to its end.
-async fn carry(site: Rc<Site>, places: Rc<Places>, key: Key, dial: Rc<Dial>, dialled: Option<Upstream>) {
+async fn carry(
+    site: Rc<Site>,
+    places: Rc<Places>,
+    key: Key,
+    dial: Rc<Dial>,
+    dialled: Option<Upstream>,
+    _further: Option<Further>,
+) {
     let opening = timeout(site.context.settings.connect_timeout, open(&site, key, dialled));
     let opened = opening.await.unwrap_or_else(|_| Err(silent(&site, key)));
     let (mut connection, link) = match opened {

@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
-use super::frames::{Allowance, Excess, Frames, GOAWAY, SETTINGS};
+use super::frames::{Allowance, Excess, Frames, GOAWAY, HEADERS, SETTINGS};
 use crate::config::Http2;
 use crate::net::buffer::Buffer;
 use crate::net::side::{Side, Stream};
@@ -20,6 +20,10 @@ use crate::proxy::connect::ClientEntry;
 
 /// The client's preface (RFC 9113, section 3.4).
 const PREFACE: usize = 24;
+
+/// Heads that a connection reads before other connections have their turn: of a few bytes HPACK makes as much as a head may
+/// have.
+const HEADS: u32 = 16;
 
 /// A TCP connection that speaks HTTP/2.
 pub(super) struct Wire {
@@ -41,6 +45,8 @@ pub(super) struct Meter {
     leaving: Cell<bool>,
     allowance: Option<RefCell<Allowance>>,
     excess: Cell<Option<Excess>>,
+    /// Heads that came since others last had their turn.
+    heads: Cell<u32>,
 }
 
 /// What a server said first.
@@ -86,6 +92,11 @@ impl AsyncRead for Wire {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.meter.excess.get().is_some() {
             // The connection's task looks for this next, and ends the connection.
+            return Poll::Pending;
+        }
+        if self.meter.heads.get() > HEADS {
+            self.meter.heads.set(0);
+            cx.waker().wake_by_ref();
             return Poll::Pending;
         }
         let before = into.filled().len();
@@ -159,6 +170,7 @@ impl Meter {
             leaving: Cell::new(false),
             allowance,
             excess: Cell::new(None),
+            heads: Cell::new(0),
         }
     }
 
@@ -168,8 +180,10 @@ impl Meter {
             if self.first.get() == First::Nothing {
                 self.first.set(if frame.kind == SETTINGS { First::Settings } else { First::Foreign });
             }
-            if frame.kind == GOAWAY {
-                self.leaving.set(true);
+            match frame.kind {
+                GOAWAY => self.leaving.set(true),
+                HEADERS => self.heads.set(self.heads.get() + 1),
+                _ => {}
             }
             if let Some(allowance) = &self.allowance
                 && let Some(excess) = allowance.borrow_mut().frame(frame, Instant::now)

@@ -400,6 +400,26 @@ fn a_server_that_cannot_be_used_is_said_so_in_the_clients_own_way() {
 }
 
 #[test]
+fn a_stream_whose_endpoint_refuses_goes_to_another_one_of_the_same_copy() {
+    play(async {
+        let (own, mut live) = (Backend::new().await, Backend::new().await);
+        let copies = vec![("user", peer::nobody().await)];
+        let setup = Setup { copies, beside: vec![live.server.address], ..Setup::default() };
+        let world = World::new(own.server.address, setup).await;
+        let session = world.call("").await;
+        let mut send = client(&session).await;
+        let response = send.send_request(get("/", &[("azds-route-as", "user")]), true).unwrap().0;
+        live.call().await.1.send_response(Response::new(()), true).unwrap();
+        assert_eq!(response.await.unwrap().status(), 200);
+        let records = over(session, send).await;
+        assert_eq!(records.request(), (Some(200), "redirected", "routed"));
+        let request = &records.requests[0];
+        assert_eq!(request.target.as_ref().map(|target| target.address), Some(live.server.address));
+        assert!(request.notes.iter().any(|note| note == crate::flow::Note::AnotherEndpoint));
+    });
+}
+
+#[test]
 fn a_server_that_leaves_gets_no_new_streams_and_finishes_those_it_has() {
     play(async {
         let server = Server::new().await;
@@ -453,4 +473,84 @@ fn a_server_that_vanishes_in_the_middle_of_a_response_ends_it_clearly() {
             assert_eq!(over(session, send).await.request(), (Some(200), "error", "upstream_closed"));
         });
     }
+}
+
+/// A world whose connections may hold that much for peers that do not keep up; twice as much as one workload of it may.
+async fn narrow(origin: &Backend, budget: usize) -> World {
+    let mut setup = Setup { budget: Some(budget), ..Setup::default() };
+    setup.settings.http2.stream_window = 65_535;
+    World::new(origin.server.address, setup).await
+}
+
+#[test]
+fn streams_beyond_what_may_be_held_are_told_to_come_again() {
+    play(async {
+        let mut origin = Backend::new().await;
+        // 4 KiB a stream, and its head.
+        let world = narrow(&origin, 20_000).await;
+        let session = world.call("").await;
+        let mut send = client(&session).await;
+        let mut waiting = Vec::new();
+        for _ in 0..2 {
+            waiting.push(send.send_request(get("/", &[]), true).unwrap().0);
+            waiting.push(send.send_request(get("/", &[("x", &"y".repeat(20_000))]), true).unwrap().0);
+        }
+        // The large heads find no room, whatever comes before and after them.
+        let (one, other) = (origin.call().await, origin.call().await);
+        for large in [3, 1] {
+            let response = waiting.remove(large).await.unwrap();
+            assert_eq!(
+                (response.status(), response.headers()["retry-after"].as_bytes()),
+                (503.try_into().unwrap(), &b"1"[..])
+            );
+            let (body, _) = text(response.into_body()).await;
+            assert!(body.contains("max_buffered_bytes"), "{body}");
+        }
+        for (mut call, response) in [one, other].into_iter().zip(waiting) {
+            call.1.send_response(Response::new(()), true).unwrap();
+            assert_eq!(response.await.unwrap().status(), 200);
+        }
+        let records = over(session, send).await;
+        let refused = records.requests.iter().filter(|request| request.reason == "agent_memory").count();
+        assert_eq!((refused, records.requests.len()), (2, 4));
+    });
+}
+
+#[test]
+fn streams_whose_readers_have_stopped_are_reset_once_they_hold_too_much() {
+    play(async {
+        let mut origin = Backend::new().await;
+        // Each may hold its window and 64 KiB that wait to be sent: there is room for two of them.
+        let world = narrow(&origin, 2 * (2 * 131_071 + 30_000)).await;
+        let session = world.call("").await;
+        let mut send = client(&session).await;
+        let mut responses = Vec::new();
+        let mut senders = Vec::new();
+        for _ in 0..3 {
+            let response = send.send_request(get("/", &[]), true).unwrap().0;
+            let (_, mut respond) = origin.call().await;
+            let mut body = respond.send_response(Response::new(()), false).unwrap();
+            body.reserve_capacity(300_000);
+            body.send_data(Bytes::from(vec![b'x'; 300_000]), true).unwrap();
+            responses.push(response.await.unwrap().into_body());
+            senders.push(body);
+            settle().await;
+        }
+        let mut last = responses.pop().unwrap();
+        let reset = loop {
+            match last.data().await {
+                Some(Ok(_)) => {}
+                Some(Err(error)) => break error,
+                None => panic!("an orderly end"),
+            }
+        };
+        assert_eq!(reset.reason(), Some(Reason::ENHANCE_YOUR_CALM));
+        for response in responses {
+            assert_eq!(text(response).await.0.len(), 300_000, "those before are whole");
+        }
+        drop((last, senders));
+        let records = over(session, send).await;
+        let reasons: Vec<&str> = records.requests.iter().map(|request| request.reason).collect();
+        assert_eq!(reasons.iter().filter(|reason| **reason == "agent_memory").count(), 1, "{reasons:?}");
+    });
 }

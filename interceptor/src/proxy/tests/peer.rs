@@ -48,9 +48,14 @@ impl Peer {
 
     /// Reads to the orderly end.
     pub(super) async fn rest(&mut self) -> String {
+        String::from_utf8(self.rest_bytes().await).unwrap()
+    }
+
+    /// The same of what is no text.
+    pub(super) async fn rest_bytes(&mut self) -> Vec<u8> {
         let mut got = Vec::new();
         self.0.read_to_end(&mut got).await.unwrap();
-        String::from_utf8(got).unwrap()
+        got
     }
 
     /// Reads to the orderly end, before which nothing must come.

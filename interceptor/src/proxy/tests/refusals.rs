@@ -3,6 +3,7 @@
 use tokio::net::TcpStream;
 
 use super::*;
+use crate::flow::Filter;
 
 /// Sends `request` and gives the agent's answer and the records.
 async fn refused(world: &World, request: impl AsRef<[u8]>) -> (String, Records) {
@@ -139,7 +140,7 @@ fn an_answer_that_cannot_be_passed_on_is_a_502() {
 }
 
 #[test]
-fn one_connection_too_many_is_reset_and_counted() {
+fn one_connection_too_many_is_told_so_and_counted() {
     play(async {
         let origin = Server::new().await;
         let mut setup = Setup { port: "tcp", ..Setup::default() };
@@ -148,14 +149,105 @@ fn one_connection_too_many_is_reset_and_counted() {
         let mut first = world.call("").await;
         let mut server = origin.accept().await;
         let mut second = world.call(GET).await;
-        second.client.was_reset().await;
+        let answer = second.client.rest().await;
+        assert!(answer.starts_with("HTTP/1.1 503 Service Unavailable\r\nserver: interceptor\r\n"), "{answer}");
+        assert!(answer.contains("\r\nretry-after: 1\r\nconnection: close\r\n"), "{answer}");
+        assert!(answer.contains("the workload has 1 connections at once (proxy.max_connections)"), "{answer}");
         let records = second.over().await;
         assert_eq!(records.end(), ("refused", "too_many_connections"));
         first.client.send("still served").await;
         server.expect("still served").await;
+        let counted = r#"interceptor_refused_connections_total{workload="caller",reason="too_many_connections"} 1"#;
+        assert!(world.context.metrics.encode().contains(counted));
         drop(server);
         first.over().await;
         assert!(origin.is_left_alone().await);
+        assert_eq!(world.context.room.open(), 0);
+    });
+}
+
+#[test]
+fn where_the_agent_is_full_each_client_is_told_in_its_own_protocol() {
+    play(async {
+        let origin = Server::new().await;
+        // The first one leaves no more than it has.
+        let world = World::new(origin.address, Setup { room: Some(2), ..Setup::default() }).await;
+        let mut first = world.call(GET).await;
+        let mut server = origin.accept().await;
+        server.expect(GET).await;
+        let mut http1 = world.call("GET / HTTP/1.1\r\n").await;
+        let answer = http1.client.rest().await;
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+        assert!(answer.contains("of the 2 that the agent takes (proxy.max_connections_total)"), "{answer}");
+        assert_eq!(http1.over().await.end(), ("refused", "agent_full"));
+        let mut http2 = world.call("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+        let frames = http2.client.rest_bytes().await;
+        let (settings, goaway) = frames.split_at(9);
+        assert_eq!(settings, [0, 0, 0, 4, 0, 0, 0, 0, 0]);
+        // GOAWAY, after which no stream was looked at, with ENHANCE_YOUR_CALM.
+        assert_eq!((goaway[3], &goaway[9..17]), (7, [0, 0, 0, 0, 0, 0, 0, 11].as_slice()));
+        assert_eq!(usize::from(goaway[2]), goaway.len() - 9);
+        assert!(goaway[17..].starts_with(b"interceptor: the workload has as many"));
+        assert_eq!(http2.over().await.end(), ("refused", "agent_full"));
+        let mut opaque = world.call([0x16, 3, 1, 0, 1]).await;
+        opaque.client.was_reset().await;
+        assert_eq!(opaque.over().await.end(), ("refused", "agent_full"));
+        // One that says nothing waits for its server's first word.
+        let mut silent = world.call("").await;
+        silent.client.was_reset().await;
+        assert_eq!(silent.over().await.end(), ("refused", "agent_full"));
+        assert!(origin.is_left_alone().await);
+        first.client.end().await;
+        drop(server);
+        first.over().await;
+        // And there is room again.
+        let last = world.call(GET).await;
+        origin.accept().await.expect(GET).await;
+        last.broken().await;
+    });
+}
+
+#[test]
+fn a_flood_is_reset_without_an_answer_and_recorded_in_part() {
+    play(async {
+        let origin = Server::new().await;
+        let world = World::new(origin.address, Setup { room: Some(2), ..Setup::default() }).await;
+        let first = world.call(GET).await;
+        let _server = origin.accept().await;
+        let mut silent = Vec::new();
+        for _ in 0..200 {
+            silent.push(world.call("").await);
+        }
+        // The last ones found everybody busy with telling the others.
+        for session in &mut silent[128..] {
+            session.client.was_reset().await;
+        }
+        let recorded = world.context.hub.recent(&Filter::default(), usize::MAX).len();
+        assert!(recorded <= 10, "{recorded} records");
+        let counted = r#"interceptor_refused_connections_total{workload="caller",reason="agent_full"} 200"#;
+        assert!(world.context.metrics.encode().contains(counted));
+        drop(silent);
+        first.broken().await;
+    });
+}
+
+#[test]
+fn a_large_head_is_refused_where_others_hold_all_that_may_be_held() {
+    play(async {
+        let head = format!("GET / HTTP/1.1\r\nHost: b\r\nx: {}\r\n\r\n", "x".repeat(30_000));
+        for (budget, refused) in [(20_000, true), (40_000, false)] {
+            let origin = Server::new().await;
+            let world = World::new(origin.address, Setup { budget: Some(budget), ..Setup::default() }).await;
+            let mut session = world.call(&head).await;
+            if refused {
+                let answer = session.client.rest().await;
+                assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("max_buffered_bytes"), "{answer}");
+                assert_eq!(session.over().await.request(), (Some(503), "error", "agent_memory"));
+            } else {
+                origin.accept().await.expect(&head).await;
+                session.broken().await;
+            }
+        }
     });
 }
 

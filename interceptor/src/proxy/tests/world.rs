@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::AtomicBool;
 
 use arc_swap::ArcSwap;
 use interceptor_common::threads::{Call, Request};
@@ -20,9 +20,11 @@ use crate::config::{
 use crate::flow::{ConnectionRecord, Filter, Hub, Record, RequestRecord};
 use crate::kernel::KernelSide;
 use crate::metrics::Metrics;
+use crate::net::budget::Budget;
 use crate::net::netns::Netns;
 use crate::propagate::Memory;
-use crate::proxy::{Context, serve};
+use crate::proxy::{Arrival, Context, begin};
+use crate::room::{Limits, Room};
 use crate::route::Direction;
 use crate::snapshot::Snapshot;
 
@@ -33,6 +35,8 @@ const OWN_NETNS: &str = "/proc/self/ns/net";
 pub(super) struct Setup {
     /// Spaces derived from `default` with their copy of `b`.
     pub(super) copies: Vec<(&'static str, SocketAddr)>,
+    /// Further endpoints of each copy.
+    pub(super) beside: Vec<SocketAddr>,
     /// Spaces derived from `default` that have no copy of `b`.
     pub(super) bare: Vec<&'static str>,
     /// The space that `caller` lives in.
@@ -46,6 +50,16 @@ pub(super) struct Setup {
     pub(super) mode: Option<PropagateMode>,
     /// Other rules.
     pub(super) routing: Option<Routing>,
+    /// Places for connections, where there are few.
+    pub(super) room: Option<usize>,
+    /// Bytes that may be held for peers that do not keep up, where they are few.
+    pub(super) budget: Option<usize>,
+}
+
+impl Setup {
+    fn limits(&self) -> Limits {
+        Limits { connections: self.room.unwrap_or(1000), ..Limits::default() }
+    }
 }
 
 /// What the kernel's hooks were told, and tell.
@@ -114,7 +128,9 @@ impl World {
             hub: Arc::new(Hub::new(1000)),
             metrics: Arc::new(Metrics::new()),
             destinations: Arc::new(destinations),
-            open: Arc::default(),
+            room: Arc::new(Room::new(setup.limits())),
+            budget: Rc::new(Budget::new(setup.budget.unwrap_or(64 << 20), 1000)),
+            refusals: Default::default(),
             settings: setup.settings,
             kernel: RefCell::new(Box::new(Hooks(Rc::clone(&kernel)))),
             buffers: Default::default(),
@@ -124,6 +140,7 @@ impl World {
             neighbours: Default::default(),
             inherited: Default::default(),
             drain: Default::default(),
+            shortage: Default::default(),
         };
         let workload = Captured {
             name: Arc::from("caller"),
@@ -131,7 +148,8 @@ impl World {
             cookie: 1,
             addresses: vec![origin.ip()],
             cgroup: None,
-            open: AtomicUsize::new(0),
+            open: Arc::default(),
+            turned_away: Default::default(),
             threads: Threads::default(),
             refused: AtomicBool::new(false),
             memory: Memory::new(setup.mode.unwrap_or(PropagateMode::Trace)),
@@ -178,7 +196,8 @@ impl World {
             cookie: 2,
             addresses,
             cgroup: None,
-            open: AtomicUsize::new(0),
+            open: Arc::default(),
+            turned_away: Default::default(),
             threads,
             refused: AtomicBool::new(false),
             memory,
@@ -210,7 +229,8 @@ impl World {
         }
         let filled = fill(&stream);
         let (context, workload) = (Rc::clone(&self.context), Arc::clone(&self.workload));
-        let serving = tokio::task::spawn_local(serve(context, workload, direction, stream, address, self.origin));
+        let arrival = Arrival { context, workload, direction, client: address, original: self.origin };
+        let serving = begin(arrival, stream).unwrap_or_else(|| tokio::task::spawn_local(async {}));
         (Session { client, address, serving, context: Rc::clone(&self.context) }, filled)
     }
 }
@@ -285,6 +305,16 @@ pub(super) fn routing() -> Routing {
 
 /// Built by hand: a file may not name loopback addresses.
 fn topology(origin: SocketAddr, setup: &Setup) -> Topology {
+    let further = |address: &SocketAddr| EndpointSpec {
+        address: address.ip(),
+        ready: true,
+        ports: vec![(setup.port.to_owned(), address.port())],
+    };
+    let endpoints = |address: SocketAddr| {
+        let first = EndpointSpec { address: address.ip(), ready: true, ports: Vec::new() };
+        let beside: &[SocketAddr] = if address == origin { &[] } else { &setup.beside };
+        std::iter::once(first).chain(beside.iter().map(further)).collect()
+    };
     let service = |space: &str, address: SocketAddr| ServiceSpec {
         name: "b".to_owned(),
         space: space.to_owned(),
@@ -295,7 +325,7 @@ fn topology(origin: SocketAddr, setup: &Setup) -> Topology {
             target_port: address.port(),
             app_protocol: setup.app_protocol.map(str::to_owned),
         }],
-        endpoints: vec![EndpointSpec { address: address.ip(), ready: true, ports: Vec::new() }],
+        endpoints: endpoints(address),
         endpoints_are_destinations: true,
     };
     let root = [("default", origin)];

@@ -5,6 +5,7 @@
 
 use std::cell::Cell;
 use std::future::poll_fn;
+use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -17,6 +18,7 @@ use super::super::exchange::{End, Exchange, RequestFacts};
 use super::super::head;
 use super::super::message::{Edit, Message};
 use crate::headers::Reader;
+use crate::net::budget::{Account, Budget};
 use crate::net::buffer::BufferPool;
 use crate::net::side::Side;
 
@@ -25,6 +27,11 @@ const LIMIT: Duration = Duration::from_secs(10);
 
 /// The largest head.
 const MAX_HEAD: usize = 64 * 1024;
+
+/// More than any head takes.
+pub(super) fn account() -> Rc<Account> {
+    Rc::new(Budget::new(4 * MAX_HEAD, 8)).account(1)
+}
 
 /// One request and its response on the wire.
 #[derive(Debug, Clone, Default)]
@@ -159,7 +166,7 @@ async fn proxy(
     taken: &Taken,
 ) -> (End, Vec<u8>, Vec<u8>, (u64, u64)) {
     let (message, facts) = read_request(&mut client, case.line, &taken.from_client).await;
-    let mut exchange = Exchange::new(message, facts, MAX_HEAD);
+    let mut exchange = Exchange::new(message, facts, MAX_HEAD, &account());
     let number = |bytes: u64| usize::try_from(bytes).unwrap();
     let end = poll_fn(|cx| {
         let end = exchange.poll(cx, &mut client, &mut upstream);

@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::super::exchange::{End, Exchange, Failure, RequestFacts};
-use super::run::{Sockets, read_request, runtime};
+use super::run::{Sockets, account, read_request, runtime};
 use crate::net::side::Side;
 
 const LINE: &str = "azds-route-as: azureuser\r\n";
@@ -19,7 +19,7 @@ async fn into_a_left_connection(request: &str, reused: bool, reset: bool) -> (En
     let (mut client, mut client_peer) = sockets.pair().await;
     client_peer.write_all(request.as_bytes()).await.unwrap();
     let (message, facts) = read_request(&mut client, Some(LINE), &Cell::new(0)).await;
-    let mut exchange = Exchange::new(message, RequestFacts { reused, ..facts }, MAX_HEAD);
+    let mut exchange = Exchange::new(message, RequestFacts { reused, ..facts }, MAX_HEAD, &account());
     let (mut upstream, mut server_peer) = sockets.pair().await;
     let server = async {
         let mut byte = [0];
@@ -47,7 +47,7 @@ async fn again(exchange: Exchange, mut client: Side) -> Vec<u8> {
         reused: false,
         may_splice: false,
     };
-    let mut exchange = Exchange::new(exchange.into_request(), facts, MAX_HEAD);
+    let mut exchange = Exchange::new(exchange.into_request(), facts, MAX_HEAD, &account());
     let (mut upstream, server_peer) = Sockets::new().await.pair().await;
     let answer = b"HTTP/1.1 204 No Content\r\n\r\n";
     let server = async {
