@@ -134,13 +134,10 @@ fn a_pod_that_listens_in_the_agents_place_gets_nobodys_traffic_but_its_own() {
     let server = scene.deploy("serviceB", "default", 12);
     let mut stage = scene.start();
     // Root in the pod may share the agent's port: both are user 0. Nobody else may.
-    let wildcards = ["0.0.0.0:15001", "[::]:15001"].map(|at| at.parse().unwrap());
+    let wildcards = ["0.0.0.0:15001", "[::]:15001"].map(|at| at.parse::<SocketAddr>().unwrap());
     let indexes = (0..8).map(|n| SocketAddr::from(([127, 0, 1, n], 15001)));
-    let squats: Vec<_> = wildcards
-        .into_iter()
-        .chain(indexes)
-        .map(|at: SocketAddr| (at, squatter.listen_as(Kind::Shared, at).unwrap()))
-        .collect();
+    let squats: Vec<_> =
+        wildcards.into_iter().chain(indexes).map(|at| (at, squatter.listen_as(Kind::Shared, at).unwrap())).collect();
     assert!(squatter.listen(SocketAddr::from(([0, 0, 0, 0], 15001))).is_err());
     for (_, listener) in &squats {
         listener.set_nonblocking(true).unwrap();
