@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use interceptor_tests::wait;
+use interceptor_tests::{Service, wait};
 use nix::sys::signal::Signal;
 
 use crate::crash::{GET, OK, word, works_directly};
@@ -103,6 +103,41 @@ fn requests_that_were_sent_at_once_are_all_answered_before_the_client_is_sent_aw
         expect(&client, CLOSED);
         expect_end(&client);
     }
+}
+
+#[test]
+fn a_request_on_a_connection_of_the_agent_before_goes_by_the_configuration_of_its_time() {
+    let mut wire = Wire::with("learning", |config| {
+        config.space("dev", Some("default"));
+    });
+    let server = wire.listen(UNDECLARED);
+    let copy = wire.lab.pod("copy").unwrap();
+    let copies = copy.listen("[::]:8080".parse().unwrap()).unwrap();
+    let request = "GET / HTTP/1.1\r\nHost: peer\r\nazds-route-as: dev\r\n\r\n";
+    let asked = [(); 2].map(|()| {
+        let (client, peer) = wire.pair(&server, Way::Outbound, UNDECLARED);
+        exchange(&client, &peer, request, OK);
+        (client, peer)
+    });
+    let [(first, _first_peer), (second, second_peer)] = asked;
+    // It comes with the successor, so that the one before has not heard of it ...
+    wire.config.service(&Service::new("peer", "dev").port("any", 80, 8080, None).endpoint(&copy));
+    let _old = succeed(&mut wire);
+    send(&first, request);
+    let (peer, _) = copies.accept().unwrap();
+    expect(&peer, request);
+    send(&peer, OK);
+    expect(&first, CLOSED);
+    expect_end(&first);
+    // ... and goes again when the one before has nothing more to do with it.
+    wire.config.remove_service("dev", "peer");
+    wire.agent.reload(&wire.config).unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    send(&second, request);
+    expect(&second_peer, request);
+    send(&second_peer, OK);
+    expect(&second, CLOSED);
+    expect_end(&second);
 }
 
 #[test]

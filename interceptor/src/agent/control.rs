@@ -207,12 +207,53 @@ impl Control {
         }
     }
 
-    fn put_into_force(&mut self, config: Config, warnings: &[Diagnostic]) -> Result<()> {
-        let before = self.parts.snapshot.load_full();
-        let (snapshot, delta) = match self.cluster {
+    /// Waits for news of the topology, and routes what is still under way by it: what an agent does that ends. The kernel
+    /// and the pods are a successor's by now, or nobody's, and so is telling what is wrong with the news.
+    pub(super) async fn learn(&mut self) {
+        let cluster = &mut self.cluster;
+        let changes = async {
+            match cluster {
+                Some(cluster) => cluster.next().await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            _ = self.clock.tick() => {
+                if let Some(read) = self.file.as_mut().and_then(FileSource::changed) {
+                    self.route_by(read);
+                }
+            }
+            batch = changes => {
+                let (snapshot, _) = self.parts.snapshot.load().update(&batch.changes());
+                self.parts.snapshot.store(Arc::new(snapshot));
+            }
+        }
+    }
+
+    /// The same with what is in the file now, without waiting.
+    pub(super) fn learn_now(&mut self) {
+        if let Some(read) = self.file.as_mut().map(FileSource::read) {
+            self.route_by(read);
+        }
+    }
+
+    fn route_by(&self, read: Result<Parsed, FileError>) {
+        if let Ok((config, _)) = self.usable(read) {
+            let (snapshot, _) = self.next_snapshot(&config);
+            self.parts.snapshot.store(Arc::new(snapshot));
+        }
+    }
+
+    fn next_snapshot(&self, config: &Config) -> (Snapshot, Delta) {
+        let before = self.parts.snapshot.load();
+        match self.cluster {
             Some(_) => before.update(&[Change::Routing(&config.routing)]),
             None => before.replaced(&config.topology, &config.routing),
-        };
+        }
+    }
+
+    fn put_into_force(&mut self, config: Config, warnings: &[Diagnostic]) -> Result<()> {
+        let (snapshot, delta) = self.next_snapshot(&config);
         let snapshot = Arc::new(snapshot);
         self.config = without_topology(config);
         self.parts.snapshot.store(Arc::clone(&snapshot));

@@ -77,18 +77,21 @@ impl Control {
     pub(super) async fn succeeded(mut self, signals: &mut Signals) {
         tracing::info!("succeeded: a new agent has everything, connections under way come to their end");
         self.parts.status.set_succeeded();
+        // What the successor began with came into force here as well, or else does so now.
+        self.learn_now();
         self.succession.end(true);
         self.parts.servers.end_admin(true);
         self.parts.controller.leave();
         self.parts.controller.drain(Phase::Last);
         self.parts.stop.send_replace(true);
-        let in_cluster = self.cluster.take().is_some();
+        let in_cluster = self.cluster.is_some();
         if !in_cluster {
             self.parts.servers.end_metrics();
         }
         let begin = Instant::now();
         // Told once, as when its pod is deleted, it goes on: the connections under way are what it is there for.
         let told = self.finish(signals, 2).await;
+        self.cluster = None;
         if self.parts.controller.serves_dns() {
             sleep(ANSWERS.saturating_sub(begin.elapsed())).await;
         }
@@ -112,7 +115,8 @@ impl Control {
         self.parts.room.open() > 0
     }
 
-    /// Brings the connections under way to their end. Told so often, it does not wait any longer. How often it was told.
+    /// Brings the connections under way to their end, and their requests where they belong meanwhile. Told so often, it does
+    /// not wait any longer. How often it was told.
     async fn finish(&mut self, signals: &mut Signals, patience: usize) -> usize {
         let limit = self.config.proxy.drain_timeout;
         let (begin, idle) = (Instant::now(), IDLE.min(limit / 2));
@@ -123,6 +127,7 @@ impl Control {
             }
             tokio::select! {
                 () = signals.told() => told += 1,
+                () = self.learn() => {}
                 () = sleep(LOOK) => {}
             }
         }

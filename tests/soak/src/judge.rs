@@ -13,6 +13,9 @@ const FOUND_OUT: u64 = 3000;
 /// So much earlier or later than it should may a draining agent reset what is left.
 const DRAINED: u64 = 4000;
 
+/// So much later than its successor an agent that drains may hear of a change.
+const HEARD: u64 = 250;
+
 /// What an answer, or the lack of one, is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -51,7 +54,8 @@ fn answered(timeline: &Timeline, who: &str, told: &Told, (copy, added): (&str, O
     let front = told.kind == Kind::Front.name();
     let opaque = Kind::is_opaque(&told.kind);
     let (home, named) = (home(who), told.space.as_deref());
-    let truths = timeline.truths(told.began, told.routed);
+    let heard = timeline.draining(told.connecting, told.began).map_or(0, |_| HEARD);
+    let truths = timeline.truths(told.began.saturating_sub(heard), told.routed);
     let right = truths.iter().any(|truth| {
         // The application in between has no space of its own: it lives in default.
         let space = if opaque { "default" } else { truth.answers(named, home) };
@@ -172,6 +176,20 @@ mod tests {
         // An upgrade excuses nothing.
         let upgraded = told(Kind::KeepAlive, Some("alice"), 30_100, 30_200, by("echo.default"));
         assert!(matches!(verdict("caller", &upgraded), Verdict::Wrong(_)));
+    }
+
+    #[test]
+    fn an_agent_that_drains_hears_of_a_change_a_moment_later_than_its_successor() {
+        let mut timeline = timeline();
+        let gone = Truth { alice: false, bob: false, carol: false, dave: false };
+        timeline.changed(30_000, 30_300, gone);
+        let ask = |connecting, began| {
+            let told = told(Kind::KeepAlive, Some("alice"), connecting, began, by("echo.alice"));
+            judge(&timeline, "caller", &told, DRAIN)
+        };
+        assert_eq!(ask(29_000, 30_400), Verdict::Right);
+        assert!(matches!(ask(29_000, 30_600), Verdict::Wrong(_)));
+        assert!(matches!(ask(30_350, 30_400), Verdict::Wrong(_)));
     }
 
     #[test]

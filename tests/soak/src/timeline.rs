@@ -108,6 +108,12 @@ impl Timeline {
         all.filter(|what| matches!(what, What::Upgrade | What::Kill | What::Stop)).last()
     }
 
+    /// Whether a connection from that time is one of an agent that had been told to make way by then.
+    pub(crate) fn draining(&self, connected: u64, at: u64) -> Option<What> {
+        let made_way = |window: &&Window| matches!(window.what, What::Upgrade | What::Stop) && window.began <= at;
+        self.windows.iter().filter(made_way).find(|window| connected <= window.ended).map(|window| window.what)
+    }
+
     /// Events of a kind, the latest first.
     pub(crate) fn of(&self, what: What) -> impl Iterator<Item = &Window> {
         self.windows.iter().rev().filter(move |window| window.what == what)

@@ -131,9 +131,9 @@ async fn in_time<T>(work: impl Future<Output = io::Result<T>>) -> io::Result<T> 
 
 /// The socket's own error where there is one.
 fn error(error: h2::Error) -> io::Error {
-    match error.get_io() {
-        Some(inner) => inner.kind().into(),
-        None => io::Error::other(error.to_string()),
+    match error.get_io().map(io::Error::kind) {
+        Some(kind) => kind.into(),
+        None => io::Error::other(error),
     }
 }
 
