@@ -206,9 +206,10 @@ mod tests {
     fn a_change_at_the_same_time_and_of_the_same_size_is_seen() {
         let dir = Directory::new("tick");
         let path = dir.0.join("config.yaml");
-        let at = std::time::SystemTime::now();
+        fs::write(&path, "").unwrap();
+        let at = fs::metadata(&path).unwrap().modified().unwrap();
         let write = |text: &str| {
-            let file = fs::File::options().create(true).truncate(true).write(true).open(&path).unwrap();
+            let file = fs::File::options().truncate(true).write(true).open(&path).unwrap();
             io::Write::write_all(&mut &file, text.as_bytes()).unwrap();
             file.set_modified(at).unwrap();
         };
