@@ -20,7 +20,7 @@ const OF_OTHERS: [&str; 5] =
 
 /// Families that stand at 0 after a run in which nothing went wrong, no connection was to be closed (`established`), none
 /// was handed to the kernel (`opaque::kernel`) and no request's space was in doubt (`propagation`).
-const AT_REST: [&str; 11] = [
+const AT_REST: [&str; 12] = [
     "interceptor_heartbeat_lapses_total",
     "interceptor_source_warnings",
     "interceptor_flow_records_lost_total",
@@ -32,6 +32,7 @@ const AT_REST: [&str; 11] = [
     "interceptor_accept_pauses_total",
     "interceptor_log_lines_left_out_total",
     "interceptor_log_lines_lost_total",
+    "interceptor_left_out_addresses",
 ];
 
 fn fetch(stage: &Stage, path: &str) -> (u16, String) {

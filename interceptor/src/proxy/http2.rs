@@ -27,7 +27,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::Reason;
 use tokio::net::TcpStream;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, yield_now};
 use tokio::time::timeout;
 
 use self::upstreams::{Key, SEND_BUFFER, Upstreams};
@@ -45,6 +45,8 @@ use crate::route::{Direction, ServiceRef};
 
 /// How long a client may take to read our last words before the connection is closed under it.
 const LINGER: Duration = Duration::from_secs(2);
+/// How much it may still send meanwhile, bytes: what was under way to us when it was told to stop.
+const LINGER_BYTES: usize = 1 << 20;
 
 type ClientConnection = h2::server::Connection<Wire, Bytes>;
 
@@ -219,16 +221,19 @@ fn failed(connection: &mut Connection, error: &h2::Error) {
 }
 
 /// Reads on for a while after our direction has ended: closing with unread bytes would make the kernel send RST, and the
-/// client could lose the GOAWAY that tells it why.
+/// client could lose the GOAWAY that tells it why. One that sends on and on has not the worker to itself meanwhile, and is
+/// not listened to for long.
 async fn linger(socket: &TcpStream) {
     let mut unread = [0; 4096];
+    let mut left = LINGER_BYTES;
     let drain = async {
-        while socket.readable().await.is_ok() {
+        while left > 0 && socket.readable().await.is_ok() {
             match socket.try_read(&mut unread) {
-                Ok(1..) => {}
+                Ok(read @ 1..) => left = left.saturating_sub(read),
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
                 Ok(0) | Err(_) => return,
             }
+            yield_now().await;
         }
     };
     timeout(LINGER, drain).await.ok();
