@@ -111,6 +111,16 @@ fn bounding(keep: &[Capability]) -> Result<(), ConfineError> {
         .map_err(failed)
 }
 
+/// What to add where a file may not be read, which root finds surprising.
+pub fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "; the agent gives up the right to read everybody's files: have it, and its directories, owned by root or open to all"
+        }
+        _ => "",
+    }
+}
+
 fn capabilities(keep: &[Capability]) -> Result<(), ConfineError> {
     let failed = |set| move |error| ConfineError::Capabilities(set, error);
     caps::clear(None, CapSet::Ambient).map_err(failed("ambient"))?;

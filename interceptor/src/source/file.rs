@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::config::{Config, ConfigErrors, Parsed};
+use crate::privileges::hint;
 
 /// For how long the time of a file's last change may be that of the next one as well: the clock of file systems ticks a
 /// hundred times a second or more often.
@@ -45,7 +46,7 @@ struct Identity {
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// It cannot be read.
-    #[error("reading the configuration file {}: {source}", .path.display())]
+    #[error("reading the configuration file {}: {source}{}", .path.display(), hint(.source))]
     Read {
         /// The file.
         path: PathBuf,
@@ -200,6 +201,13 @@ mod tests {
             }
         };
         assert_eq!((taken, looks), (0, 5));
+    }
+
+    #[test]
+    fn root_is_told_why_it_may_not_read_a_file_and_of_one_that_is_not_there_nothing_more() {
+        let text = |kind: io::ErrorKind| FileError::Read { path: "/node.yaml".into(), source: kind.into() }.to_string();
+        assert!(text(io::ErrorKind::PermissionDenied).contains("owned by root or open to all"));
+        assert_eq!(text(io::ErrorKind::NotFound), "reading the configuration file /node.yaml: entity not found");
     }
 
     #[test]
