@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 
 use crate::sys;
 
@@ -83,6 +84,8 @@ impl Program {
     }
 
     fn load(kind: u32, attach_type: u32, name: &str, code: &[u64]) -> Result<Program> {
+        // Before 5.11 programs are charged to this limit.
+        setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY).context("raising RLIMIT_MEMLOCK")?;
         let fd = sys::load_program(kind, attach_type, name, code).with_context(|| format!("loading {name}"))?;
         Ok(Program { fd, attach_type })
     }

@@ -34,6 +34,9 @@ const MATRIX: [&str; 4] = ["5.10", "6.1", "6.12", "newest"];
 const TESTS: &str = "rules:: families:: worked_example:: crash:: attack::confinement:: state::foreign:: state::cgroups:: \
     takeover::http_ends takeover::connections_that_wait takeover::a_client_that_has_asked takeover::where_nothing_can";
 
+/// What of these is a matter of time all the same.
+const SLOW: &str = "crash::a_tenth_of_a_second";
+
 /// Which machines, and what they run.
 pub(crate) struct Options<'a> {
     /// Series (`6.1`), `newest`, or files; empty for the whole matrix.
@@ -86,7 +89,10 @@ pub(crate) fn run(workspace: &Workspace, options: &Options<'_>) -> Result<()> {
 
 /// What process 1 runs, a line each.
 fn commands(options: &Options<'_>) -> Vec<String> {
-    let mut tests = vec!["/bin/netns", options.filter.unwrap_or(TESTS)];
+    let mut tests = match options.filter {
+        Some(filter) => vec!["/bin/netns", filter],
+        None => vec!["/bin/netns", TESTS, "--skip", SLOW],
+    };
     // As many as there are processors: what shares them with others waits for longer than some tests allow.
     if !options.rest.iter().any(|arg| arg.starts_with("--test-threads")) {
         tests.push("--test-threads=2");

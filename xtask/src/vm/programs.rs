@@ -13,8 +13,21 @@ use crate::process::{find_on_path, say, shown};
 use crate::workspace::Workspace;
 
 /// Programs of this machine that the tests in [`super::TESTS`] call.
-const CALLED: [&str; 11] =
-    ["curl", "ip", "nft", "bpftool", "sh", "setpriv", "ss", "timeout", "redis-server", "redis-cli", "openssl"];
+const CALLED: [&str; 13] = [
+    "curl",
+    "ip",
+    "nft",
+    "bpftool",
+    "sh",
+    "mount",
+    "setpriv",
+    "ss",
+    "timeout",
+    "umount",
+    "redis-server",
+    "redis-cli",
+    "openssl",
+];
 
 /// Every program with its place in the machine.
 pub(super) struct Programs(Vec<(String, PathBuf)>);
