@@ -15,6 +15,7 @@ use interceptor::discovery::Pods;
 use interceptor::metrics::Metrics;
 use interceptor::snapshot::{Change, Snapshot};
 use interceptor::status::StatusBoard;
+use interceptor_tests::bpftool;
 use serde_json::Value;
 
 /// Destinations that the kernel's map holds (`CAPTURE_CAPACITY`).
@@ -58,7 +59,7 @@ impl Node {
 
     /// What the kernel redirects.
     fn held(&self) -> BTreeSet<SocketAddr> {
-        let all = bpftool(&["map", "dump", "id", &self.map]).unwrap();
+        let all = bpftool::json(&["map", "dump", "id", &self.map]).unwrap();
         let address = |entry: &Value| {
             let bytes: Vec<u8> = entry["key"].as_array().unwrap().iter().map(byte).collect();
             let ip: [u8; 16] = bytes[..16].try_into().unwrap();
@@ -78,8 +79,8 @@ impl Node {
         key.extend([0, 0]);
         let key: Vec<String> = key.iter().map(u8::to_string).collect();
         let args = ["map", "lookup", "id", &self.map, "key"];
-        bpftool(&args.into_iter().chain(key.iter().map(String::as_str)).collect::<Vec<_>>())
-            .is_some_and(|found| found.get("key").is_some())
+        bpftool::json(&args.into_iter().chain(key.iter().map(String::as_str)).collect::<Vec<_>>())
+            .is_ok_and(|found| found.get("key").is_some())
     }
 }
 
@@ -95,13 +96,8 @@ fn maps_named_capture() -> BTreeSet<String> {
         let info = fs::read_to_string(entry.unwrap().path()).unwrap_or_default();
         ids.extend(info.lines().find_map(|line| line.strip_prefix("map_id:\t")).map(str::to_owned));
     }
-    ids.retain(|id| bpftool(&["map", "show", "id", id]).is_some_and(|map| map["name"] == "CAPTURE"));
+    ids.retain(|id| bpftool::json(&["map", "show", "id", id]).is_ok_and(|map| map["name"] == "CAPTURE"));
     ids
-}
-
-fn bpftool(args: &[&str]) -> Option<Value> {
-    let output = std::process::Command::new("bpftool").arg("-j").args(args).output().expect("bpftool is installed");
-    serde_json::from_slice(&output.stdout).ok()
 }
 
 fn space(name: &str, parent: Option<&str>) -> SpaceSpec {

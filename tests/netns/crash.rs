@@ -5,9 +5,9 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use interceptor_tests::{Agent, wait};
+use anyhow::Context as _;
+use interceptor_tests::{Agent, bpftool, wait};
 use nix::sys::signal::Signal;
-use serde_json::Value;
 
 use crate::wire::{LIMIT, UNDECLARED, Way, Wire, exchange, expect, expect_end, send};
 
@@ -30,11 +30,17 @@ pub(crate) fn works_directly(wire: &Wire, way: Way) {
     exchange(&client, &peer, "\x16\x03\x01", "anything");
 }
 
-/// Links of the kernel whose owner lives.
-fn links(wire: &Wire) -> Vec<Value> {
-    let output = wire.lab.on_node().output("bpftool", ["-j", "link", "show"]).unwrap();
-    let all: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap_or_default();
-    all
+/// Waits until the kernel has none of these links or maps any more.
+#[track_caller]
+fn wait_gone(kind: &str, own: &[u64]) {
+    let gone = wait::until(LIMIT, &format!("every {kind} to be gone"), || {
+        let all = bpftool::json(&[kind, "show"])?;
+        let all = all.as_array().with_context(|| format!("no list: {all}"))?;
+        let left: Vec<u64> = all.iter().filter_map(|one| one["id"].as_u64()).filter(|id| own.contains(id)).collect();
+        anyhow::ensure!(left.is_empty(), "left: {left:?}");
+        Ok(())
+    });
+    gone.unwrap();
 }
 
 #[test]
@@ -45,7 +51,6 @@ fn a_killed_agent_is_out_of_the_way_at_once() {
     for (client, peer) in &open {
         exchange(client, peer, GET, OK);
     }
-    let ids = |links: &[Value]| links.iter().filter_map(|link| link["id"].as_u64()).collect::<Vec<_>>();
     let own: Vec<u64> = own_links(wire.pid());
     let own_maps = own_maps(wire.pid());
     assert!(own.len() >= 7 && own_maps.len() >= 10, "{own:?} {own_maps:?}");
@@ -66,22 +71,8 @@ fn a_killed_agent_is_out_of_the_way_at_once() {
         works_directly(&wire, way);
     }
     println!("direct in both directions {:?} after the kill", begin.elapsed());
-    let gone = wait::until(LIMIT, "the links to be gone", || {
-        let left: Vec<u64> = ids(&links(&wire)).into_iter().filter(|id| own.contains(id)).collect();
-        anyhow::ensure!(left.is_empty(), "left: {left:?}");
-        Ok(())
-    });
-    gone.unwrap();
-    let maps = |wire: &Wire| {
-        let output = wire.lab.on_node().output("bpftool", ["-j", "map", "show"]).unwrap();
-        serde_json::from_slice::<Vec<Value>>(&output.stdout).unwrap_or_default()
-    };
-    let gone = wait::until(LIMIT, "the maps to be gone", || {
-        let left: Vec<u64> = ids(&maps(&wire)).into_iter().filter(|id| own_maps.contains(id)).collect();
-        anyhow::ensure!(left.is_empty(), "left: {left:?}");
-        Ok(())
-    });
-    gone.unwrap();
+    wait_gone("link", &own);
+    wait_gone("map", &own_maps);
     // Nor a listener in any pod.
     for pod in [&wire.client, &wire.server] {
         let sockets = pod.output("ss", ["-Htln", "sport = :15001"]).unwrap();

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use interceptor_tests::{Agent, Config, Lab, Pod, Service, wait};
-use serde_json::Value;
+use interceptor_tests::{Agent, Config, Lab, Pod, Service, bpftool, wait};
 
 use crate::wire::VIP;
 
@@ -55,19 +54,14 @@ pub(crate) fn wait_released(agent: &mut Agent, before: &Held) {
 
 /// The name of a map and how many entries it has.
 fn entries(id: &str) -> Option<(String, usize)> {
-    let show: Value = bpftool(&["map", "show", "id", id])?;
+    let show = bpftool::json(&["map", "show", "id", id]).ok()?;
     let name = show["name"].as_str()?.to_owned();
     // Arrays have all their entries always. An original stays for connections that were redirected before, up to the
     // map's bound; facts make room for each other.
     let counted = !matches!(show["type"].as_str()?, "array" | "percpu_array" | "ringbuf")
         && !["ORIGINALS", "FACTS"].contains(&name.as_str());
-    let all: Value = counted.then(|| bpftool(&["map", "dump", "id", id])).flatten()?;
+    let all = counted.then(|| bpftool::json(&["map", "dump", "id", id]).ok()).flatten()?;
     Some((name, all.as_array()?.len()))
-}
-
-fn bpftool(args: &[&str]) -> Option<Value> {
-    let output = std::process::Command::new("bpftool").arg("-j").args(args).output().expect("bpftool is installed");
-    serde_json::from_slice(&output.stdout).ok()
 }
 
 fn captured(agent: &Agent) -> u64 {

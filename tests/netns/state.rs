@@ -8,11 +8,9 @@ mod leftovers;
 mod maps;
 mod reloads;
 
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use interceptor_tests::wait;
-use serde_json::Value;
 
 use crate::crash::{GET, OK, word};
 use crate::wire::{LIMIT, UNDECLARED, Way, Wire, exchange};
@@ -66,12 +64,6 @@ impl Drop for AtTheEnd<'_> {
     fn drop(&mut self) {
         self.0.0.store(true, Ordering::Relaxed);
     }
-}
-
-fn bpftool(args: &[&str]) -> Value {
-    let output = Command::new("bpftool").arg("-j").args(args).output().expect("bpftool is installed");
-    assert!(output.status.success(), "bpftool {args:?}: {}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap_or_default()
 }
 
 /// Lines of the agent's log that say so.

@@ -10,6 +10,7 @@ pub mod agent;
 pub mod apiserver;
 pub mod app;
 pub mod bins;
+pub mod bpftool;
 pub mod cgroup;
 pub mod cluster_ip;
 pub mod config;

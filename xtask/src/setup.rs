@@ -56,7 +56,7 @@ pub(crate) fn ready(workspace: &Workspace, purpose: Purpose) -> Result<()> {
     bpf_linker::ensure(workspace, &rustc, &mut apt)?;
     core_sources::ensure(workspace, &rustc, &mut apt)?;
     match purpose {
-        Purpose::Build | Purpose::Demo => Ok(()),
+        Purpose::Build | Purpose::Demo | Purpose::Soak => Ok(()),
         Purpose::Bench => pypi::ensure(workspace, &pypi::BENCH),
         Purpose::Test => {
             cargo_deny::ensure(workspace)?;

@@ -6,10 +6,10 @@ use std::io::{BufWriter, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use interceptor_tests::{Pod, Service, wait};
+use interceptor_tests::{Pod, Service, bpftool, wait};
 use serde_json::Value;
 
-use super::{bpftool, is_intercepted, logged};
+use super::{is_intercepted, logged};
 use crate::crash::{GET, OK};
 use crate::wire::{LIMIT, TCP, UNDECLARED, Way, Wire, exchange};
 
@@ -34,7 +34,7 @@ impl Map {
     }
 
     pub(super) fn entries(&self) -> usize {
-        bpftool(&["map", "dump", "id", &self.id]).as_array().unwrap().len()
+        bpftool::json(&["map", "dump", "id", &self.id]).unwrap().as_array().unwrap().len()
     }
 
     /// Keys that nothing of the agent's has: its own begin with a cookie, a number or an address of the laboratory.
@@ -84,7 +84,7 @@ fn maps(wire: &mut Wire) -> Vec<Value> {
     let mut ids: Vec<String> = texts.filter_map(id).collect();
     ids.sort();
     ids.dedup();
-    ids.iter().map(|id| bpftool(&["map", "show", "id", id])).collect()
+    ids.iter().map(|id| bpftool::json(&["map", "show", "id", id]).unwrap()).collect()
 }
 
 fn state(wire: &Wire, workload: &str) -> (String, String) {

@@ -5,12 +5,13 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use anyhow::Result;
+use interceptor_tests::bpftool;
 use serde_json::Value;
 
 use crate::clock;
@@ -120,7 +121,7 @@ fn sample(pid: u32) -> Option<(Sample, Objects)> {
         line("Threads:")?,
         count("net:"),
         links,
-        number(entries(&objects)),
+        number(entries(&objects).ok()?),
     ];
     Some((Sample { pid, at, values }, objects))
 }
@@ -139,29 +140,31 @@ fn objects(pid: u32) -> Objects {
 }
 
 /// Those of `objects` that the kernel still has.
-pub(crate) fn alive(objects: &Objects) -> Objects {
-    let of = |kind: &'static str, word: &str| -> Vec<(&'static str, u64)> {
-        show(word).iter().filter_map(|one| Some((kind, one["id"].as_u64()?))).collect()
-    };
-    let all = [of("link_id", "link"), of("map_id", "map"), of("prog_id", "prog")].concat();
-    all.into_iter().filter(|one| objects.contains(one)).collect()
+///
+/// # Errors
+/// Where it cannot be asked.
+pub(crate) fn alive(objects: &Objects) -> Result<Objects> {
+    let mut alive = Objects::new();
+    for (kind, word) in [("link_id", "link"), ("map_id", "map"), ("prog_id", "prog")] {
+        let all = show(word)?;
+        alive
+            .extend(all.iter().filter_map(|one| Some((kind, one["id"].as_u64()?))).filter(|one| objects.contains(one)));
+    }
+    Ok(alive)
 }
 
-fn show(word: &str) -> Vec<Value> {
-    bpftool(&[word, "show"]).unwrap_or_default()
-}
-
-fn bpftool(words: &[&str]) -> Option<Vec<Value>> {
-    let output = Command::new("bpftool").arg("-j").args(words).output().ok()?;
-    serde_json::from_slice(&output.stdout).ok()
+fn show(word: &str) -> Result<Vec<Value>> {
+    Ok(serde_json::from_value(bpftool::json(&[word, "show"])?)?)
 }
 
 /// Entries of the maps that have some because somebody put them in; those that forget by themselves may fill up.
-fn entries(objects: &Objects) -> usize {
-    let maps = show("map");
+fn entries(objects: &Objects) -> Result<usize> {
+    let maps = show("map")?;
     let mine = maps.iter().filter(|map| map["id"].as_u64().is_some_and(|id| objects.contains(&("map_id", id))));
     let counted = mine.filter(|map| map["type"] == "hash").filter_map(|map| map["id"].as_u64());
-    counted.filter_map(|id| Some(bpftool(&["map", "dump", "id", &id.to_string()])?.len())).sum()
+    // One may be gone by now.
+    let held = counted.filter_map(|id| bpftool::json(&["map", "dump", "id", &id.to_string()]).ok());
+    Ok(held.filter_map(|entries| Some(entries.as_array()?.len())).sum())
 }
 
 /// Counts here are small.

