@@ -2,13 +2,10 @@
 //! benchmark. What it measures, and its options, are that program's own.
 
 use std::ffi::OsString;
-use std::os::unix::process::CommandExt;
-use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 
 use crate::build;
-use crate::process::say;
 use crate::setup::{self, Purpose};
 use crate::workspace::Workspace;
 
@@ -35,16 +32,7 @@ pub(crate) struct Args {
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     // To list scenarios or to render a result takes no peers.
     setup::ready(workspace, if measures(&args.rest) { Purpose::Bench } else { Purpose::Build })?;
-    let packages = ["--package", "interceptor-tests", "--package", "interceptor-bench", "--bins"];
-    build::agent(workspace, "release", &packages)?;
-    let (agent, bench) = (workspace.release("interceptor"), workspace.release("interceptor-bench"));
-    for program in [&agent, &bench] {
-        ensure!(program.is_file(), "the build did not make {}", program.display());
-    }
-    say(format_args!("starting {}", bench.display()));
-    let mut command = Command::new(&bench);
-    command.args(&args.rest).env("INTERCEPTOR_BIN", agent);
-    Err(command.exec()).with_context(|| format!("cannot run {}", bench.display()))
+    build::and_become(workspace, &["interceptor-tests", "interceptor-bench"], "interceptor-bench", &args.rest)
 }
 
 /// Whether these arguments ask for measurements.

@@ -2,13 +2,10 @@
 //! demonstration. What it shows, and its options, are that program's own.
 
 use std::ffi::OsString;
-use std::os::unix::process::CommandExt;
-use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 
 use crate::build;
-use crate::process::say;
 use crate::setup::{self, Purpose};
 use crate::workspace::Workspace;
 
@@ -34,14 +31,7 @@ pub(crate) struct Args {
 /// Runs the command; returns only when the demonstration cannot be started.
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     setup::ready(workspace, Purpose::Demo)?;
-    build::agent(workspace, "release", &["--package", "interceptor-tests", "--bins"])?;
-    let agent = workspace.release("interceptor");
-    let demo = workspace.release("demo");
-    for program in [&agent, &demo] {
-        ensure!(program.is_file(), "the build did not make {}", program.display());
-    }
-    say(format_args!("starting {}", demo.display()));
-    let mut command = Command::new(&demo);
-    command.args(args.json.then_some("--json")).args(args.keep.then_some("--keep")).args(&args.rest);
-    Err(command.env("INTERCEPTOR_BIN", agent).exec()).with_context(|| format!("cannot run {}", demo.display()))
+    let options = [args.json.then_some("--json"), args.keep.then_some("--keep")];
+    let options = options.into_iter().flatten().map(OsString::from).chain(args.rest.iter().cloned());
+    build::and_become(workspace, &["interceptor-tests"], "demo", &options.collect::<Vec<_>>())
 }

@@ -2,13 +2,10 @@
 //! does, and its options, are that program's own.
 
 use std::ffi::OsString;
-use std::os::unix::process::CommandExt;
-use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 
 use crate::build;
-use crate::process::say;
 use crate::setup::{self, Purpose};
 use crate::workspace::Workspace;
 
@@ -31,14 +28,6 @@ pub(crate) struct Args {
 /// Runs the command; returns only when the soak cannot be started.
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     ensure!(setup::is_root()?, "the soak loads eBPF programs and makes network namespaces: run it as root");
-    setup::ready(workspace, Purpose::Demo)?;
-    build::agent(workspace, "release", &["--package", "interceptor-tests", "--package", "interceptor-soak", "--bins"])?;
-    let (agent, soak) = (workspace.release("interceptor"), workspace.release("interceptor-soak"));
-    for program in [&agent, &soak] {
-        ensure!(program.is_file(), "the build did not make {}", program.display());
-    }
-    say(format_args!("starting {}", soak.display()));
-    let mut command = Command::new(&soak);
-    command.args(&args.rest).env("INTERCEPTOR_BIN", agent);
-    Err(command.exec()).with_context(|| format!("cannot run {}", soak.display()))
+    setup::ready(workspace, Purpose::Soak)?;
+    build::and_become(workspace, &["interceptor-tests", "interceptor-soak"], "interceptor-soak", &args.rest)
 }
