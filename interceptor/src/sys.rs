@@ -297,7 +297,7 @@ struct LinkInfo {
     program: u32,
     pad: u32,
     /// Of a cgroup its identifier, of a network namespace its inode in the first half; 0 where it leads nowhere any more.
-    target: [u32; 2],
+    target: u64,
     rest: [u64; 24],
 }
 
@@ -309,17 +309,15 @@ struct LinkInfo {
 pub fn bpf_link_target(link: impl AsFd) -> io::Result<u64> {
     const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
     const CGROUP: u32 = 3;
-    let mut info = LinkInfo { kind: 0, id: 0, program: 0, pad: 0, target: [0; 2], rest: [0; 24] };
+    let mut info = LinkInfo { kind: 0, id: 0, program: 0, pad: 0, target: 0, rest: [0; 24] };
     let address = (&raw mut info).expose_provenance() as u64;
     let [a, b, c, d, e, f, g, h] = address.to_ne_bytes();
     let [first, second] = [[a, b, c, d], [e, f, g, h]].map(u32::from_ne_bytes);
     let length = u32::try_from(size_of::<LinkInfo>()).map_err(io::Error::other)?;
     // Two words, then an address: the kernel writes at most `length` bytes to `info`, which outlives the call.
     bpf_words(BPF_OBJ_GET_INFO_BY_FD, [word(&link), length, first, second])?;
-    let [low, high] = info.target;
-    let [a, b, c, d] = low.to_ne_bytes();
-    let [e, f, g, h] = high.to_ne_bytes();
-    Ok(if info.kind == CGROUP { u64::from_ne_bytes([a, b, c, d, e, f, g, h]) } else { low.into() })
+    let [a, b, c, d, ..] = info.target.to_ne_bytes();
+    Ok(if info.kind == CGROUP { info.target } else { u32::from_ne_bytes([a, b, c, d]).into() })
 }
 
 /// Gives a kernel object a name in a bpf file system, under which it lives on when its last descriptor is closed

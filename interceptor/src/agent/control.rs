@@ -100,13 +100,6 @@ impl Control {
     /// # Errors
     /// Where the agent before could not be succeeded: it goes on.
     pub(super) async fn tick(&mut self) -> Result<Tick> {
-        let cluster = &mut self.cluster;
-        let changes = async {
-            match cluster {
-                Some(cluster) => cluster.next().await,
-                None => pending().await,
-            }
-        };
         let waits = self.predecessor.is_some();
         tokio::select! {
             _ = self.clock.tick() => {}
@@ -121,7 +114,7 @@ impl Control {
                 self.parts.controller.reopen(cookie, &snapshot);
                 return Ok(Tick::On);
             }
-            batch = changes => return self.take_changes(&batch).map(|()| Tick::On),
+            batch = news(&mut self.cluster) => return self.take_changes(&batch).map(|()| Tick::On),
         }
         // What the agent before has is not touched until it is this one's.
         if waits {
@@ -210,20 +203,13 @@ impl Control {
     /// Waits for news of the topology, and routes what is still under way by it: what an agent does that ends. The kernel
     /// and the pods are a successor's by now, or nobody's, and so is telling what is wrong with the news.
     pub(super) async fn learn(&mut self) {
-        let cluster = &mut self.cluster;
-        let changes = async {
-            match cluster {
-                Some(cluster) => cluster.next().await,
-                None => pending().await,
-            }
-        };
         tokio::select! {
             _ = self.clock.tick() => {
                 if let Some(read) = self.file.as_mut().and_then(FileSource::changed) {
                     self.route_by(read);
                 }
             }
-            batch = changes => {
+            batch = news(&mut self.cluster) => {
                 let (snapshot, _) = self.parts.snapshot.load().update(&batch.changes());
                 self.parts.snapshot.store(Arc::new(snapshot));
             }
@@ -285,6 +271,14 @@ impl Control {
         // Last: whoever waits for this version finds it in the kernel, too.
         self.parts.status.set_source_ok(snapshot.version, warnings);
         Ok(())
+    }
+}
+
+/// What has changed in the cluster, once something has; never, where there is none. May be dropped at any time.
+async fn news(cluster: &mut Option<ClusterSource>) -> Batch {
+    match cluster {
+        Some(cluster) => cluster.next().await,
+        None => pending().await,
     }
 }
 

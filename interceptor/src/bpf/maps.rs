@@ -1,6 +1,8 @@
 //! Typed handles of the maps. `interceptor-common` says what each map holds and who writes it.
 
 use std::borrow::Borrow;
+use std::collections::HashSet;
+use std::hash::Hash;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -253,6 +255,15 @@ impl<K: Pod, V: Pod> Table<K, V> {
             Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
             other => other.map_err(BpfError::map(self.name)),
         }
+    }
+
+    /// Removes every entry whose key is not among these; what the kernel refuses stays, and is told of.
+    pub fn remove_others(&mut self, own: &HashSet<K>) -> Vec<BpfError>
+    where
+        K: Eq + Hash,
+    {
+        let others: Vec<K> = self.keys().filter(|key| !own.contains(key)).collect();
+        others.iter().filter_map(|key| self.remove(key).err()).collect()
     }
 }
 

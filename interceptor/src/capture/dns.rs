@@ -132,24 +132,16 @@ impl Names {
     /// Removes what the agent before left in the hooks' maps, once this agent's own sockets have taken the place of what is
     /// still wanted. Answers of its sockets are shown as before until it ends.
     pub(super) fn purge(&self, maps: &mut CaptureMaps) {
-        let own: HashSet<DnsKey> = self.captured.values().flat_map(BTreeMap::values).map(|server| server.to).collect();
-        for (key, _) in maps.dns_agents.entries() {
-            if !own.contains(&key) {
-                log(maps.dns_agents.remove(&key));
-            }
-        }
+        let own = self.captured.values().flat_map(BTreeMap::values).map(|server| server.to).collect();
+        maps.dns_agents.remove_others(&own).into_iter().map(Err).for_each(log);
     }
 
     /// Removes what tells whose answers those of the agent before were, which has ended with its sockets.
     pub(super) fn purge_answers(&self, maps: &mut CaptureMaps) {
         let leaving = self.leaving.iter().map(|(_, server)| server);
         let servers = self.captured.values().flat_map(BTreeMap::values).chain(leaving);
-        let own: HashSet<DnsKey> = servers.map(|server| server.from).collect();
-        for (key, _) in maps.dns_servers.entries() {
-            if !own.contains(&key) {
-                log(maps.dns_servers.remove(&key));
-            }
-        }
+        let own = servers.map(|server| server.from).collect();
+        maps.dns_servers.remove_others(&own).into_iter().map(Err).for_each(log);
     }
 
     /// Whether there is anything that a successor has taken the place of.

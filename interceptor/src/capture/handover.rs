@@ -6,7 +6,7 @@
 //! [`resume`](Controller::resume) on one side; [`relink`](Controller::relink), then [`inherit`](Controller::inherit) on the
 //! other.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -142,11 +142,9 @@ impl Controller {
         self.addresses.purge(&mut self.maps);
         drop(self.addresses.take_switched());
         self.show_captured();
-        let own: HashSet<u64> = self.workloads.values().map(|attached| attached.captured.cookie).collect();
-        for (cookie, _) in self.maps.workloads.entries() {
-            if !own.contains(&cookie) {
-                log(self.maps.workloads.remove(&cookie), "forgetting a workload of the agent before");
-            }
+        let own = self.workloads.values().map(|attached| attached.captured.cookie).collect();
+        for error in self.maps.workloads.remove_others(&own) {
+            log(Err(error), "forgetting a workload of the agent before");
         }
         self.names.purge(&mut self.maps);
         // Last: what is closed here gets no connections any more.

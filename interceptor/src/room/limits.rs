@@ -72,7 +72,8 @@ impl Limits {
             true => (of_descriptors, format!("a quarter of {descriptors} descriptors")),
             false => (of_memory, format!("{} KiB each of half of {} MiB", CONNECTION_BYTES >> 10, memory >> 20)),
         };
-        let most = (descriptors / 4 * 3 / CONNECTION_DESCRIPTORS).max(FEWEST);
+        let usable = descriptors / 4 * 3;
+        let most = (usable / CONNECTION_DESCRIPTORS).max(FEWEST);
         let wanted = settings.max_connections_total;
         let (connections, why) = match wanted {
             0 => (automatic.max(FEWEST), why),
@@ -83,7 +84,7 @@ impl Limits {
             0 => (memory / 4).max(LEAST_BYTES),
             bytes => bytes,
         };
-        let spare_descriptors = (descriptors / 4 * 3).saturating_sub(connections * CONNECTION_DESCRIPTORS);
+        let spare_descriptors = usable.saturating_sub(connections * CONNECTION_DESCRIPTORS);
         Self { connections, buffered_bytes, spare_descriptors, why, cut: Some(wanted).filter(|wanted| *wanted > most) }
     }
 }

@@ -65,11 +65,8 @@ pub(super) async fn serve(
 ) {
     let (mut head, body) = request.into_parts();
     let (mut flight, checked) = InFlight::begin(&site, &mut head);
-    let held = match checked {
-        Ok(()) => site.account.hold(STREAM + size(&head.headers)).ok_or_else(|| Answer::no_memory("an open stream")),
-        Err(answer) => Err(answer),
-    };
-    let held = match held {
+    let hold = || site.account.hold(STREAM + size(&head.headers)).ok_or_else(|| Answer::no_memory("an open stream"));
+    let held = match checked.and_then(|()| hold()) {
         Ok(held) => held,
         Err(answer) => return refuse(&site, &mut flight, &mut respond, &answer),
     };
