@@ -15,17 +15,23 @@ use crate::wire::{LIMIT, UNDECLARED, Way, Wire, exchange};
 const STALE: Duration = Duration::from_millis(700);
 
 /// A bpf file system for one test.
-struct BpfFs(PathBuf);
+pub(crate) struct BpfFs(PathBuf);
 
 impl BpfFs {
-    fn mount(at: &Path) -> BpfFs {
+    pub(crate) fn mount(at: &Path) -> BpfFs {
         std::fs::create_dir_all(at).unwrap();
         run("mount", &["-t", "bpf", "bpf", at.to_str().unwrap()]);
         BpfFs(at.to_owned())
     }
 
-    fn pins(&self) -> usize {
-        let Ok(agents) = std::fs::read_dir(self.0.join("pins")) else { return 0 };
+    /// Where agents pin their links in it.
+    pub(crate) fn directory(&self) -> String {
+        self.0.join("pins").to_str().unwrap().to_owned()
+    }
+
+    /// How many links are pinned in it, by whatever agent.
+    pub(crate) fn pins(&self) -> usize {
+        let Ok(agents) = std::fs::read_dir(self.directory()) else { return 0 };
         agents.map(|agent| std::fs::read_dir(agent.unwrap().path()).unwrap().count()).sum()
     }
 }
@@ -92,7 +98,7 @@ fn with_fail_closed_nothing_passes_a_dead_or_hanging_agent() {
     let mut wire = Wire::with_lab("closed", |lab, config| {
         let bpffs = BpfFs::mount(&lab.temp().join("bpf"));
         config.set("capture", "fail", "closed").set("capture", "heartbeat_timeout", "500ms");
-        config.set("capture", "pin_directory", bpffs.0.join("pins").to_str().unwrap());
+        config.set("capture", "pin_directory", bpffs.directory());
         mounted = Some(bpffs);
     });
     let bpffs = mounted.unwrap();

@@ -13,12 +13,12 @@ mod upstream;
 use interceptor_tests::{Pod, Service};
 use serde_json::Value;
 
+use crate::crash::OK;
 use crate::wire::{UNDECLARED, Wire};
 
 /// A request to the original destination, and one to the copy of the space `azureuser`.
 const GET: &str = "GET /plain HTTP/1.1\r\nHost: peer\r\n\r\n";
 const GET_COPY: &str = "GET /copy HTTP/1.1\r\nHost: peer\r\nazds-route-as: azureuser\r\n\r\n";
-const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 /// The copy of `peer` in `azureuser`, without endpoints.
 fn copy() -> Service {

@@ -169,9 +169,8 @@ impl Crowded {
 /// Asks for so long from there.
 fn probe(from: &Place, to: SocketAddr, long: Duration) -> Served {
     let (to, ms) = (to.to_string(), long.as_millis().to_string());
-    let output = from.output(bins::pod().unwrap(), ["probe", "--to", &to, "--for-ms", &ms]).unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let said = from.run(bins::pod().unwrap(), ["probe", "--to", &to, "--for-ms", &ms]).unwrap();
+    let said: Value = serde_json::from_str(&said).unwrap();
     let time = |key: &str| Duration::from_micros(said[key].as_u64().unwrap());
     let answered = said["answered"].as_u64().unwrap();
     let [p50, p99, max] = ["p50_us", "p99_us", "max_us"].map(time);

@@ -1,6 +1,7 @@
 //! One agent takes over from another: what was under way goes on, what waits is served, and until it is done nothing that
 //! the successor does or fails to do makes a difference.
 
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use interceptor_tests::{Service, wait};
@@ -14,6 +15,15 @@ const CLOSED: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nconnection: close\
 #[track_caller]
 fn succeed(wire: &mut Wire) -> interceptor_tests::Agent {
     wire.agent.succeed(&wire.lab, &wire.config).unwrap_or_else(|error| panic!("{error:#}"))
+}
+
+/// A client of the agent before is answered once more, and sent away.
+#[track_caller]
+fn is_answered_and_sent_away(client: &TcpStream, peer: &TcpStream, request: &str) {
+    expect(peer, request);
+    send(peer, OK);
+    expect(client, CLOSED);
+    expect_end(client);
 }
 
 /// Whether the agent is between the two ends.
@@ -77,10 +87,7 @@ fn a_client_that_has_asked_again_already_is_answered_before_it_is_sent_away() {
     std::thread::sleep(Duration::from_millis(200));
     send(&peer, OK);
     expect(&client, OK);
-    expect(&peer, GET);
-    send(&peer, OK);
-    expect(&client, CLOSED);
-    expect_end(&client);
+    is_answered_and_sent_away(&client, &peer, GET);
 }
 
 #[test]
@@ -98,10 +105,7 @@ fn requests_that_were_sent_at_once_are_all_answered_before_the_client_is_sent_aw
             send(&peer, OK);
             expect(&client, OK);
         }
-        expect(&peer, GET);
-        send(&peer, OK);
-        expect(&client, CLOSED);
-        expect_end(&client);
+        is_answered_and_sent_away(&client, &peer, GET);
     }
 }
 
@@ -125,19 +129,13 @@ fn a_request_on_a_connection_of_the_agent_before_goes_by_the_configuration_of_it
     let _old = succeed(&mut wire);
     send(&first, request);
     let (peer, _) = copies.accept().unwrap();
-    expect(&peer, request);
-    send(&peer, OK);
-    expect(&first, CLOSED);
-    expect_end(&first);
+    is_answered_and_sent_away(&first, &peer, request);
     // ... and goes again when the one before has nothing more to do with it.
     wire.config.remove_service("dev", "peer");
     wire.agent.reload(&wire.config).unwrap();
     std::thread::sleep(Duration::from_millis(500));
     send(&second, request);
-    expect(&second_peer, request);
-    send(&second_peer, OK);
-    expect(&second, CLOSED);
-    expect_end(&second);
+    is_answered_and_sent_away(&second, &second_peer, request);
 }
 
 #[test]

@@ -96,9 +96,8 @@ fn mixed(stage: &Stage, front: &Pod, way: &str, threads: usize, keep: usize) -> 
     let (spaces, count) = (format!("--spaces={},-", SPACES.join(",")), requests().to_string());
     let args =
         ["mixed", "--to", &to, "--way", way, &spaces, "--requests", &count, "--threads", &threads, "--keep", &keep];
-    let output = stage.scene.lab.outside().output(bins::pod().unwrap(), args).unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let outcome: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let said = stage.scene.lab.outside().run(bins::pod().unwrap(), args).unwrap();
+    let outcome: Value = serde_json::from_str(&said).unwrap();
     let origins = origins(stage, front.name());
     println!("{}: {way}, {threads} at a time, {keep} a connection: {outcome}; calls so far: {origins:?}", front.name());
     outcome

@@ -84,9 +84,7 @@ impl Wire {
 
     /// Runs `pod ARGS` in the client's pod to its end.
     pub(crate) fn call(&self, args: &[&str]) -> String {
-        let output = self.client.output(bins::pod().unwrap(), args).unwrap();
-        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
+        self.client.run(bins::pod().unwrap(), args).unwrap()
     }
 
     /// Listens in the server's pod.

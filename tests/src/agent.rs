@@ -79,9 +79,7 @@ impl Agent {
     pub fn succeed_by(&mut self, binary: &Path, lab: &Lab, config: &Config) -> Result<Agent> {
         let more = ["--log", "debug", "--takeover"];
         let (text, socket) = (config.to_text(), config.admin_socket());
-        let mut next = Agent::spawn_binary(binary.to_owned(), lab, &self.node, &[], &text, socket, &more)?;
-        next.wait_ready()?;
-        Ok(std::mem::replace(self, next))
+        self.succeeded_by(Agent::spawn_binary(binary.to_owned(), lab, &self.node, &[], &text, socket, &more)?)
     }
 
     fn spawn_by(
@@ -117,15 +115,16 @@ impl Agent {
 
     /// Starts another agent that takes over from this one, and waits until it has. What comes back is the one before.
     pub fn succeed(&mut self, lab: &Lab, config: &Config) -> Result<Agent> {
-        let more = ["--log", "debug", "--takeover"];
-        let mut next = Agent::spawn(lab, &self.node, &config.to_text(), config.admin_socket(), &more)?;
-        next.wait_ready()?;
-        Ok(std::mem::replace(self, next))
+        self.succeeded_by(self.start_successor(lab, config)?)
     }
 
     /// The same, with the log that the agent has by default.
     pub fn succeed_deployed(&mut self, lab: &Lab, config: &Config) -> Result<Agent> {
-        let mut next = Agent::spawn(lab, &self.node, &config.to_text(), config.admin_socket(), &["--takeover"])?;
+        self.succeeded_by(Agent::spawn(lab, &self.node, &config.to_text(), config.admin_socket(), &["--takeover"])?)
+    }
+
+    /// Waits until `next` has taken over, and gives the one before.
+    fn succeeded_by(&mut self, mut next: Agent) -> Result<Agent> {
         next.wait_ready()?;
         Ok(std::mem::replace(self, next))
     }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::netns::{Namespace, Pauses};
 use crate::process::Process;
@@ -74,6 +74,22 @@ impl Place {
     ) -> Result<Output> {
         let mut command = self.command(program, args)?;
         command.output().with_context(|| format!("running {command:?} in {}", self.name))
+    }
+
+    /// Runs a program here that has to succeed, and returns what it says.
+    ///
+    /// # Errors
+    /// Where it does not, with what it says of that.
+    pub fn run<A: AsRef<OsStr>>(
+        &self,
+        program: impl AsRef<OsStr>,
+        args: impl IntoIterator<Item = A>,
+    ) -> Result<String> {
+        let mut command = self.command(program, args)?;
+        let output = command.output().with_context(|| format!("running {command:?} in {}", self.name))?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{command:?} in {}: {}: {said}", self.name, output.status);
+        String::from_utf8(output.stdout).with_context(|| format!("what {command:?} says"))
     }
 
     /// Starts a program here that is killed when the guard is dropped; its output goes to files.

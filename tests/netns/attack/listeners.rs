@@ -78,8 +78,7 @@ fn bytes_at_the_agents_listeners_that_no_hook_sent_there_lead_nowhere_and_are_co
     // Likewise what the pod's own rules bring there.
     let redirect = "add table inet evil; add chain inet evil out { type nat hook output priority -100; }; \
                     add rule inet evil out tcp dport 4444 redirect to :15001";
-    let output = pod.output("nft", [redirect]).unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    pod.run("nft", [redirect]).unwrap();
     assert!(answer(&pod, SocketAddr::new(vip(12).ip(), 4444), GREETINGS[0]).is_empty());
     assert_eq!(unexpected(&stage), count + 1);
     // None of it became a connection of the agent's, to itself or to anybody.
@@ -103,8 +102,7 @@ fn a_forged_index_reaches_nothing_that_its_pod_could_not_reach_without_it() {
          add rule inet fence forward ip6 saddr {} ip6 daddr {} reject with icmpx admin-prohibited",
         denied.v4, server.v4, denied.v6, server.v6
     );
-    let output = stage.scene.lab.on_node().output("nft", [policy]).unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    stage.scene.lab.on_node().run("nft", [policy]).unwrap();
     let index: SocketAddr = FIRST_INDEX.parse().unwrap();
     // The index is that of the service: whoever uses it is served as if he had called the service.
     let forged = ask(&allowed, index, "/forged", &["Host: serviceB"]);

@@ -24,9 +24,7 @@ fn connect(from: &Place, wrapper: &[&str], path: &str, kind: &str) -> String {
         [program, args @ ..] => (*program, [args, &python].concat()),
         [] => ("/usr/bin/python3", python[1..].to_vec()),
     };
-    let output = from.output(program, args).unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    from.run(program, args).unwrap().trim().to_owned()
 }
 
 #[test]

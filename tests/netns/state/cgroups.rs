@@ -1,45 +1,16 @@
 //! What the agent is attached to goes away and comes back under the same name.
 
-use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use interceptor_tests::{Agent, Config, Lab, cgroup, wait};
 
 use super::{connect_hook, is_intercepted, logged, wait_intercepted};
+use crate::closed::BpfFs;
 use crate::crash::own_links;
 use crate::wire::{LIMIT, Way, Wire};
 
 /// Looks for a place that nobody uses again so soon: a sweep comes every second.
 const BETWEEN_SWEEPS: Duration = Duration::from_millis(1500);
-
-fn run(program: &str, args: &[&str]) {
-    let output = Command::new(program).args(args).output().unwrap();
-    assert!(output.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
-/// A bpf file system where one was.
-struct BpfFs(String);
-
-impl BpfFs {
-    fn mount(at: &Path) -> BpfFs {
-        std::fs::create_dir_all(at).unwrap();
-        let at = at.to_str().unwrap().to_owned();
-        run("mount", &["-t", "bpf", "bpf", &at]);
-        BpfFs(at)
-    }
-
-    fn pins(&self) -> usize {
-        let Ok(agents) = std::fs::read_dir(Path::new(&self.0).join("pins")) else { return 0 };
-        agents.map(|agent| std::fs::read_dir(agent.unwrap().path()).unwrap().count()).sum()
-    }
-}
-
-impl Drop for BpfFs {
-    fn drop(&mut self) {
-        run("umount", &["-l", &self.0]);
-    }
-}
 
 #[test]
 fn a_captured_cgroup_that_is_made_anew_is_captured_again() {
@@ -87,7 +58,7 @@ fn a_bpf_file_system_that_is_taken_away_costs_only_what_it_was_for() {
     let pod = lab.pod("pod").unwrap();
     let mut bpffs = BpfFs::mount(&lab.temp().join("bpf"));
     let mut config = Config::new(&lab);
-    config.set("capture", "fail", "closed").set("capture", "pin_directory", format!("{}/pins", bpffs.0));
+    config.set("capture", "fail", "closed").set("capture", "pin_directory", bpffs.directory());
     config.space("default", None).workload(&pod, Some("default"));
     let mut agent = Agent::start(&lab, &config).unwrap_or_else(|error| panic!("{error:#}"));
     let (pins, links) = (bpffs.pins(), own_links(agent.process().pid()).len());

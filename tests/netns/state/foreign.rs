@@ -5,9 +5,9 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddrV4};
 
 use interceptor_tests::foreign::{Flags, Program};
-use interceptor_tests::wait;
+use interceptor_tests::{bpftool, wait};
 
-use super::{bpftool, connect_hook, is_intercepted, logged, wait_intercepted};
+use super::{connect_hook, is_intercepted, logged, wait_intercepted};
 use crate::closed::dial_at;
 use crate::crash::{GET, OK, own_links, word};
 use crate::wire::{LIMIT, TCP, UNDECLARED, VIP, Way, Wire, exchange, until_end};
@@ -108,7 +108,7 @@ fn a_link_that_somebody_detaches_is_attached_again() {
     let streams = Way::BOTH.map(|way| wire.pair(&server, way, TCP));
     for link in &links {
         // The raw tracepoint's is not there, so all are of cgroups or namespaces.
-        bpftool(&["link", "detach", "id", &link.to_string()]);
+        bpftool::json(&["link", "detach", "id", &link.to_string()]).unwrap();
     }
     for way in Way::BOTH {
         wait_intercepted(&wire, way);
@@ -126,7 +126,7 @@ fn a_link_that_somebody_detaches_is_attached_again() {
     assert!((1..=2).contains(&logged(&wire, "somebody has detached sk_lookup")));
     // One of many: the others stay as they are.
     let before = own_links(wire.pid());
-    bpftool(&["link", "detach", "id", &before[0].to_string()]);
+    bpftool::json(&["link", "detach", "id", &before[0].to_string()]).unwrap();
     wait::until(LIMIT, "that link to be there again", || {
         let now = own_links(wire.pid());
         let kept = now.iter().filter(|id| before.contains(id)).count();
@@ -170,10 +170,6 @@ fn translation_rules_inside_a_pod_go_on() {
         let other = interceptor_tests::Service::new("other", "default").port("any", 80, 8080, None);
         config.service(&other.address(OTHER.parse::<SocketAddrV4>().unwrap().ip().to_owned()));
     });
-    let nft = |pod: &interceptor_tests::Pod, rule: &str| {
-        let output = pod.output("nft", [rule]).unwrap();
-        assert!(output.status.success(), "{rule}: {}", String::from_utf8_lossy(&output.stderr));
-    };
     // As a sidecar's set-up leaves loopback alone: the call meets our hook first, and the agent's connection meets the rule.
     let rule = format!(
         "add table ip t; add chain ip t out {{ type nat hook output priority -100; }}; \
@@ -182,8 +178,8 @@ fn translation_rules_inside_a_pod_go_on() {
          add rule ip t in tcp dport 9090 redirect to :8080",
         wire.server.v4
     );
-    nft(&wire.client, &rule);
-    nft(&wire.server, &rule);
+    wire.client.run("nft", [&rule]).unwrap();
+    wire.server.run("nft", [&rule]).unwrap();
     let server = wire.listen(UNDECLARED);
     let before = wire.counted("outbound", "redirected");
     let client = wire.dial_at(Way::Outbound, OTHER.parse().unwrap());
